@@ -1,0 +1,1 @@
+"""Edges: ways in and out."""

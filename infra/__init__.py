@@ -1,0 +1,1 @@
+"""Wiring: the app, settings, command line, embedded broker, supervisor."""

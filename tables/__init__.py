@@ -1,0 +1,1 @@
+"""State: what is remembered and how it moves."""

@@ -1,0 +1,1 @@
+"""The store of a Faust table that is written by checkpoints."""

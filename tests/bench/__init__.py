@@ -1,0 +1,1 @@
+"""How fast it is, in ratios measured in one run."""

@@ -1,0 +1,1 @@
+"""What works only together with the real broker."""

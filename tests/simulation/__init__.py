@@ -1,0 +1,1 @@
+"""The stages on an in-memory log, with seeded failures."""

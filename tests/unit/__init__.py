@@ -1,0 +1,1 @@
+"""What one function or one small process does."""
