@@ -1,0 +1,174 @@
+"""The whole list of topics, as plain data: name, key, partitions, record types, retention, who and whom."""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from schemas import commands, envelopes
+from schemas.maximums import RECORD_BYTES
+from schemas.record import Record
+
+DAY_MS = 24 * 3600 * 1000
+EVENT_RETENTION_MS = 7 * DAY_MS
+
+ORDERS: Final = "orders"
+CONTROL: Final = "control"
+ACCOUNT_COMMANDS: Final = "account-commands"
+BOOK_COMMANDS: Final = "book-commands"
+ACCOUNT_EVENTS: Final = "account-events"
+CONTROL_EVENTS: Final = "control-events"
+TRADES: Final = "trades"
+MARKET_DATA: Final = "market-data"
+SETTLEMENT_EVENTS: Final = "settlement-events"
+RISK_EVENTS: Final = "risk-events"
+DEAD_LETTERS: Final = "dead-letters"
+SKIPS: Final = "skips"
+
+INBOXES: Final = {
+    "control": CONTROL,
+    "risk": ACCOUNT_COMMANDS,
+    "matching": BOOK_COMMANDS,
+    "settlement": ACCOUNT_EVENTS,
+}
+
+
+class Partitioning(Enum):
+    """How many partitions a topic has: the engine's count of accounts' or books' partitions, or one."""
+
+    ACCOUNTS = "accounts"
+    BOOKS = "books"
+    ONE = "one"
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic; ``config`` is Kafka's, ``records`` the types a value may have."""
+
+    name: str
+    key: str
+    partitioning: Partitioning
+    records: tuple[type[Record], ...]
+    writers: str
+    readers: str
+    config: tuple[tuple[str, str], ...]
+
+
+class PartitionCounts(msgspec.Struct, frozen=True):
+    """How many partitions an engine has; fixed when it is made."""
+
+    accounts: int
+    books: int
+
+    def of(self, topic: Topic) -> int:
+        """The partition count of a topic."""
+        return {Partitioning.ACCOUNTS: self.accounts, Partitioning.BOOKS: self.books, Partitioning.ONE: 1}[
+            topic.partitioning
+        ]
+
+
+_EVENT = (
+    ("cleanup.policy", "delete"),
+    ("retention.ms", str(EVENT_RETENTION_MS)),
+    ("max.message.bytes", str(RECORD_BYTES)),
+)
+_APPEND_TIME = (*_EVENT, ("message.timestamp.type", "LogAppendTime"))
+_COMPACTED = (
+    ("cleanup.policy", "compact"),
+    ("delete.retention.ms", str(EVENT_RETENTION_MS)),
+    ("max.message.bytes", str(RECORD_BYTES)),
+)
+
+
+def _topic(
+    name: str,
+    key: str,
+    partitioning: Partitioning,
+    records: tuple[type[Record], ...],
+    writers: str,
+    readers: str,
+    config: tuple[tuple[str, str], ...] = _EVENT,
+) -> Topic:
+    return Topic(
+        name=name,
+        key=key,
+        partitioning=partitioning,
+        records=records,
+        writers=writers,
+        readers=readers,
+        config=config,
+    )
+
+
+ORDER_RECORDS: Final = (
+    commands.PlaceOrder,
+    commands.CancelOrder,
+    commands.ReplaceOrder,
+    commands.MassCancel,
+)
+_ACCOUNTS, _BOOKS, _ONE = Partitioning.ACCOUNTS, Partitioning.BOOKS, Partitioning.ONE
+
+TOPICS: Final = (
+    _topic(ORDERS, "account", _ACCOUNTS, ORDER_RECORDS, "in-house producers", "intake", _APPEND_TIME),
+    _topic(CONTROL, "-", _ONE, (envelopes.ControlCommands,), "operators, clock", "control"),
+    _topic(
+        ACCOUNT_COMMANDS,
+        "account",
+        _ACCOUNTS,
+        (envelopes.AccountCommands,),
+        "intake, gateways, operators (cash), matching, settlement, control",
+        "risk",
+    ),
+    _topic(
+        BOOK_COMMANDS,
+        "instrument",
+        _BOOKS,
+        (envelopes.BookCommands,),
+        "risk, control, matching",
+        "matching",
+    ),
+    _topic(
+        ACCOUNT_EVENTS,
+        "account",
+        _ACCOUNTS,
+        (envelopes.AccountEvents,),
+        "intake, risk, matching, control",
+        "settlement, gateways, projection, audit",
+    ),
+    _topic(CONTROL_EVENTS, "-", _ONE, (envelopes.ControlEvents,), "control", "operators, audit"),
+    _topic(TRADES, "instrument", _BOOKS, (envelopes.Trades,), "matching", "market data, projection, audit"),
+    _topic(
+        MARKET_DATA,
+        "instrument",
+        _BOOKS,
+        (envelopes.MarketData,),
+        "matching",
+        "market data, gateways, projection",
+    ),
+    _topic(
+        SETTLEMENT_EVENTS,
+        "account",
+        _ACCOUNTS,
+        (envelopes.SettlementEvents,),
+        "settlement",
+        "gateways, projection, audit",
+    ),
+    _topic(RISK_EVENTS, "account", _ACCOUNTS, (envelopes.RiskEvents,), "risk", "alerts, projection, audit"),
+    _topic(DEAD_LETTERS, "source place", _ONE, (envelopes.DeadLetter,), "intake", "operators"),
+    _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _COMPACTED),
+)
+
+BY_NAME: Final = {topic.name: topic for topic in TOPICS}
+
+# A channel is what a stage's outputs are numbered by. Matching's answers are one channel of two topics:
+# risk and settlement get the very same bytes, encoded once.
+CHANNELS: Final = {
+    "answers": (ACCOUNT_COMMANDS, ACCOUNT_EVENTS),
+    ACCOUNT_COMMANDS: (ACCOUNT_COMMANDS,),
+    BOOK_COMMANDS: (BOOK_COMMANDS,),
+    ACCOUNT_EVENTS: (ACCOUNT_EVENTS,),
+    CONTROL_EVENTS: (CONTROL_EVENTS,),
+    TRADES: (TRADES,),
+    MARKET_DATA: (MARKET_DATA,),
+    SETTLEMENT_EVENTS: (SETTLEMENT_EVENTS,),
+    RISK_EVENTS: (RISK_EVENTS,),
+}

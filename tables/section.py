@@ -1,0 +1,121 @@
+"""A stage's state: named sections of immutable rows that remember which keys a checkpoint must write."""
+
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Change = tuple[bytes, bytes | None]
+"""A key and its new value on the changelog; None removes the key."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The base of table values: immutable, stored as a msgpack array; a field added later needs a default."""
+
+
+class Section(dict[K, V], Generic[K, V]):
+    """A mapping whose changes since the last checkpoint are known.
+
+    A key that is made and removed between two checkpoints leaves no trace: it was never written. Iteration
+    is in the order of making, which a restored state does not repeat: rules that emit sort.
+    """
+
+    def __init__(self, name: str, code: int, key_type: Any, row_type: type[V]) -> None:
+        """``code`` (one byte) stands before each key on the changelog and never changes."""
+        super().__init__()
+        self.name = name
+        self.code = code
+        self._dirty: dict[K, bool] = {}  # key -> was it there at the last checkpoint
+        self._prefix = bytes((code,))
+        self._key_decoder = msgspec.msgpack.Decoder(key_type)
+        self._row_decoder = msgspec.msgpack.Decoder(row_type)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def __setitem__(self, key: K, row: V) -> None:
+        """Sets a row, which must be immutable."""
+        if key not in self._dirty:
+            self._dirty[key] = key in self
+        super().__setitem__(key, row)
+
+    def __delitem__(self, key: K) -> None:
+        """Removes a row; KeyError where there is none."""
+        super().__delitem__(key)
+        if not self._dirty.setdefault(key, True):
+            del self._dirty[key]
+
+    def pop(self, key: K, *default: Any) -> Any:
+        """As dict.pop, and the change is remembered."""
+        row = self.get(key)
+        if row is None:
+            if default:
+                return default[0]
+            raise KeyError(key)
+        del self[key]
+        return row
+
+    @property
+    def dirty_count(self) -> int:
+        """How many keys the next checkpoint writes."""
+        return len(self._dirty)
+
+    def take_dirty(self) -> list[tuple[K, V | None]]:
+        """The changed keys with their rows (None: removed), which count as written from here on."""
+        changed = [(key, self.get(key)) for key in self._dirty]
+        self._dirty = {}
+        return changed
+
+    def encode(self, key: K, row: V | None) -> Change:
+        """A change in the form of the changelog."""
+        encode = self._encoder.encode
+        return self._prefix + encode(key), None if row is None else encode(row)
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Takes a committed change from the changelog or the local store; it does not count as changed."""
+        name = self._key_decoder.decode(memoryview(key)[1:])
+        if value is None:
+            super().pop(name, None)
+        else:
+            super().__setitem__(name, self._row_decoder.decode(value))
+
+
+class Tables:
+    """The sections of one partition of one stage; subclasses name them."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self.sections: dict[int, Section[Any, Any]] = {}
+
+    def _section(self, name: str, code: int, key_type: Any, row_type: type[V]) -> Section[Any, V]:
+        assert code not in self.sections, f"section code {code} is taken by {self.sections[code].name}"
+        assert 0 < code < 255, "code 0 is META's, 255 is kept for the store's own keys"
+        section: Section[Any, V] = Section(name, code, key_type, row_type)
+        self.sections[code] = section
+        return section
+
+    @property
+    def dirty_count(self) -> int:
+        """How many keys the next checkpoint writes."""
+        return sum(section.dirty_count for section in self.sections.values())
+
+    def take_dirty(self) -> list[tuple[Section[Any, Any], Any, Any]]:
+        """All changes since the last call: (section, key, row or None)."""
+        return [
+            (section, key, row)
+            for section in self.sections.values()
+            if section.dirty_count
+            for key, row in section.take_dirty()
+        ]
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Takes one committed change; KeyError for a section that this version does not know."""
+        self.sections[key[0]].load(key, value)
+
+    def entries(self) -> Iterator[Change]:
+        """Every row in the form of the changelog, sorted by key: equal states give equal entries."""
+        rows = (
+            section.encode(key, row) for section in self.sections.values() for key, row in section.items()
+        )
+        return iter(sorted(rows, key=lambda change: change[0]))
