@@ -5,42 +5,12 @@ A stage's record carries its origin; an edge's record carries none, since its co
 So the chain covers every byte before it: ``chain = crc32(value[:-4], previous chain)``.
 """
 
+from typing import Annotated
+
 from schemas import book_commands, commands, control_events, events, risk_events, settlement_events
 from schemas.record import Record
 
-AccountCommandItem = (
-    commands.PlaceOrder
-    | commands.CancelOrder
-    | commands.ReplaceOrder
-    | commands.MassCancel
-    | commands.Deposit
-    | commands.Withdraw
-    | events.OrderAccepted
-    | events.OrderRejected
-    | events.OrderFilled
-    | events.OrderReplaced
-    | events.OrderReduced
-    | events.OrderCancelled
-    | events.OrderExpired
-    | events.OrderTriggered
-    | events.CancelRejected
-    | events.ReplaceRejected
-    | events.OrdersRemoved
-    | events.MarkChanged
-    | settlement_events.CashReleased
-    | settlement_events.VariationSettled
-    | control_events.ControlEvent
-)
-BookCommandItem = (
-    book_commands.EnterOrder
-    | book_commands.AmendOrder
-    | book_commands.RemoveOrder
-    | book_commands.RemoveOrders
-    | book_commands.ContinueExpiry
-    | book_commands.ContinueElections
-    | control_events.ControlEvent
-)
-AccountEventItem = (
+AnswerItem = (
     events.OrderAccepted
     | events.OrderRejected
     | events.OrderFilled
@@ -53,14 +23,44 @@ AccountEventItem = (
     | events.ReplaceRejected
     | events.OrdersRemoved
     | events.MarkChanged
+)
+_AccountCommandOnly = (
+    commands.AccountCommand
+    | settlement_events.CashReleased
+    | settlement_events.VariationSettled
+    | control_events.ControlEvent
+)
+AccountCommandItem = _AccountCommandOnly | AnswerItem
+"""All that risk's inbox may hold."""
+BookCommandItem = (
+    book_commands.EnterOrder
+    | book_commands.AmendOrder
+    | book_commands.RemoveOrder
+    | book_commands.RemoveOrders
+    | book_commands.ContinueExpiry
+    | book_commands.ContinueElections
+    | control_events.ControlEvent
+)
+_AccountEventOnly = (
+    events.OrderAccepted
+    | events.OrderRejected
+    | events.OrderReplaced
+    | events.OrderCancelled
+    | events.CancelRejected
+    | events.ReplaceRejected
     | events.MassCancelled
     | events.CashDeposited
     | events.CashWithdrawn
     | events.CommandRefused
     | control_events.ControlEvent
 )
+AccountEventItem = _AccountEventOnly | AnswerItem
+"""All that settlement's inbox may hold."""
 ControlItem = commands.ControlCommand
 ControlEventItem = control_events.CommandApplied | events.CommandRefused
+
+
+Chain = Annotated[int, "unsigned, four bytes big-endian: Avro's fixed"]
 
 
 class Origin(Record, frozen=True, gc=False, kw_only=True):
@@ -69,13 +69,13 @@ class Origin(Record, frozen=True, gc=False, kw_only=True):
     stage: str
     partition: int
     sequence: int
-    chain: int  # four bytes, unsigned
+    chain: Chain
 
 
 class AccountCommands(Record, frozen=True, gc=False, kw_only=True):
-    """Risk's inbox: ``account-commands``."""
+    """Risk's inbox, but for matching's answers: ``account-commands``."""
 
-    items: tuple[AccountCommandItem, ...]
+    items: tuple[_AccountCommandOnly, ...]
     origin: Origin | None = None
 
 
@@ -87,9 +87,16 @@ class BookCommands(Record, frozen=True, gc=False, kw_only=True):
 
 
 class AccountEvents(Record, frozen=True, gc=False, kw_only=True):
-    """Settlement's inbox, and what clients read: ``account-events``."""
+    """Settlement's inbox, and what clients read, but for matching's answers: ``account-events``."""
 
-    items: tuple[AccountEventItem, ...]
+    items: tuple[_AccountEventOnly, ...]
+    origin: Origin | None = None
+
+
+class Answers(Record, frozen=True, gc=False, kw_only=True):
+    """Matching's word to accounts: the same bytes go to ``account-commands`` and ``account-events``."""
+
+    items: tuple[AnswerItem, ...]
     origin: Origin | None = None
 
 
@@ -165,6 +172,7 @@ Envelope = (
     AccountCommands
     | BookCommands
     | AccountEvents
+    | Answers
     | ControlCommands
     | ControlEvents
     | Trades

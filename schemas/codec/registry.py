@@ -1,0 +1,38 @@
+"""The file-based registry: which released schemas a wire type has, each with an id for ever.
+
+``schemas/avro/registry.json`` lists them, oldest first; ``schemas/avro/NAME.avsc`` is the current schema of
+a type and equals its last release (but for docs). Ids are never reused, and never change their meaning.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+AVRO: Final = Path(__file__).parent.parent / "avro"
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A released schema: its id on the wire and its file under ``schemas/avro``."""
+
+    id: int
+    file: str
+
+    def schema(self) -> dict[str, Any]:
+        """The released schema as parsed JSON."""
+        return load(self.file)
+
+
+Registry = dict[str, tuple[Release, ...]]
+"""Type name -> its releases, oldest first; values are written under the last one's id."""
+
+
+def read(folder: Path = AVRO) -> Registry:
+    """The registry of a folder; empty where there is none yet."""
+    path = folder / "registry.json"
+    return msgspec.json.decode(path.read_bytes(), type=Registry) if path.exists() else {}
+
+
+def load(file: str, folder: Path = AVRO) -> dict[str, Any]:
+    """One schema file as parsed JSON."""
+    return msgspec.json.decode((folder / file).read_bytes(), type=dict[str, Any])
