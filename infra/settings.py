@@ -2,7 +2,7 @@
 
 A value comes from the environment (`TRADING_` and the field's name in capitals), else from the TOML file that
 `TRADING_CONFIG` names (else `trading.toml` in the current folder, if there is one; names in small letters),
-else from the default here. The string under a field is its documentation, and part of the error of a bad value.
+else from the default here. The string under a field is its documentation, and part of a bad value's error.
 """
 
 import os
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         "matching",
         "settlement",
     )
-    """Processes of `trading up`, a JSON list of the stages of each joined by +: ["control+intake", "risk"]."""
+    """Processes of `trading up`, a JSON list with stages joined by +: ["control+intake", "risk"]."""
     restart_backoff_ms: Annotated[int, Field(ge=0, le=60_000)] = 250
     """Wait before a dead worker is started again, in ms."""
     deaths_at_one_offset: Annotated[int, Field(ge=1, le=100)] = 3
