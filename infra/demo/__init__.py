@@ -1,0 +1,1 @@
+"""The demo: a recorded market session through the whole engine, compared with what really happened."""
