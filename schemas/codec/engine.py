@@ -1,7 +1,7 @@
 """Which codec serves: the compiled one where it is built, unless TRADING_CODEC=fastavro says otherwise."""
 
 import os
-from contextlib import suppress
+import warnings
 
 from schemas.codec.plain import CHAIN_BYTES, chain_of, decode, encode, seal
 
@@ -9,10 +9,14 @@ __all__ = ["ENGINE", "chain_of", "decode", "encode", "seal", "verify"]
 
 ENGINE = "fastavro"
 if os.environ.get("TRADING_CODEC") != ENGINE:
-    with suppress(ImportError):
+    try:
         from schemas.codec._compiled import chain_of, decode, encode, seal
 
         ENGINE = "compiled"
+    except ModuleNotFoundError:
+        pass
+    except ImportError as stale:
+        warnings.warn(f"fastavro serves: {stale}", stacklevel=1)
 
 
 def verify(value: bytes, chain: int) -> bool:

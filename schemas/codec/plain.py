@@ -53,11 +53,11 @@ def encode(record: Record) -> bytes:
         raise EncodeError(f"{type(record).__name__}: {error}") from error
 
 
-def decode(value: bytes) -> Record:
-    """The record of a value; raises a DecodeError and nothing else."""
-    schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
-    if len(value) < HEADER_BYTES or value[0]:
+def decode(value: bytes | None) -> Record:
+    """The record of a value (Kafka's may be None); raises a DecodeError and nothing else."""
+    if value is None or len(value) < HEADER_BYTES or value[0]:
         raise NotFramed("a value begins with a zero byte and a four-byte schema id")
+    schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
     if schema_id not in _TYPES:
         raise UnknownSchema(f"schema {schema_id} is not in schemas/avro/registry.json of this version")
     try:

@@ -4,12 +4,14 @@
 a type and equals its last release (but for docs). Ids are never reused, and never change their meaning.
 """
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-AVRO: Final = Path(__file__).parent.parent / "avro"
+CODEC: Final = Path(__file__).parent
+AVRO: Final = CODEC.parent / "avro"
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -36,3 +38,13 @@ def read(folder: Path = AVRO) -> Registry:
 def load(file: str, folder: Path = AVRO) -> dict[str, Any]:
     """One schema file as parsed JSON."""
     return msgspec.json.decode((folder / file).read_bytes(), type=dict[str, Any])
+
+
+def fingerprint() -> str:
+    """Gives the digest of all that the compiled codec is made from: one that bears another is stale."""
+    digest = sha256()
+    for path in sorted(
+        [*AVRO.glob("*.avsc"), AVRO / "registry.json", *CODEC.glob("*.py"), *CODEC.glob("*.pyx")]
+    ):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
