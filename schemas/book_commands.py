@@ -70,7 +70,8 @@ class RemoveOrders(Record, frozen=True, gc=False, kw_only=True):
 
     At most ``maximums.ORDERS_PER_RECORD`` orders go in one record, in order-id order; then matching sends
     itself the same command with ``after_order_id`` and ``removed_count`` moved on. ``reason`` goes on each
-    OrderCancelled. The last one answers with OrdersRemoved to ``account_partition``.
+    OrderCancelled. The last one answers with OrdersRemoved to ``account_partition``, which echoes
+    ``sweep_id``: command ids are unique per account only.
     """
 
     command_id: str
@@ -82,6 +83,7 @@ class RemoveOrders(Record, frozen=True, gc=False, kw_only=True):
     after_order_id: int = -1
     removed_count: int = 0
     at_ns: int = 0
+    sweep_id: int = -1
 
 
 class ContinueExpiry(Record, frozen=True, gc=False, kw_only=True):

@@ -154,12 +154,13 @@ class ReplaceRejected(Record, frozen=True, gc=False, kw_only=True):
 
 
 class OrdersRemoved(Record, frozen=True, gc=False, kw_only=True):
-    """One partition of the books has done its part of a mass cancel or a kill."""
+    """One partition of the books has done its part of a sweep; ``sweep_id`` is that of RemoveOrders."""
 
     command_id: str
     book_partition: int
     removed_count: int
     at_ns: int
+    sweep_id: int = -1
 
 
 class MassCancelled(Record, frozen=True, gc=False, kw_only=True):
