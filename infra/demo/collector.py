@@ -1,0 +1,119 @@
+"""What came out of the engine, folded as a client would: repeats dropped by origin, the latest state kept."""
+
+from collections import Counter
+from typing import Final
+
+from infra.demo.plain_book import Level
+from infra.demo.report import Money
+from schemas import commands, events, settlement_events
+from schemas.envelopes import Envelope, Origin
+from schemas.record import Record, Side
+from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, MARKET_DATA, SETTLEMENT_EVENTS, TRADES
+
+TOPICS: Final = (ACCOUNT_COMMANDS, ACCOUNT_EVENTS, TRADES, MARKET_DATA, SETTLEMENT_EVENTS)
+"""What the collector must be given, each partition in its order."""
+
+
+class Collector:
+    """The state that the outputs of the engine add up to, and when each command was first answered."""
+
+    def __init__(self) -> None:
+        self.trades: list[events.Trade] = []
+        self.refusals: dict[str, str] = {}
+        self.cancel_refusals: Counter[str] = Counter()
+        self.answered_ns: dict[str, int] = {}
+        self.positions: dict[str, settlement_events.PositionChanged] = {}
+        self.balances: dict[str, settlement_events.BalanceChanged] = {}
+        self.repeats: Counter[str] = Counter()
+        self.gaps: Counter[str] = Counter()
+        self._levels: dict[tuple[Side, int], int] = {}
+        self._sent: set[str] = set()
+        self._last: dict[tuple[str, int, str, int], int] = {}
+
+    def take(self, topic: str, partition: int, record: Envelope, read_ns: int) -> None:
+        """Fold one record of a topic, read at a time of the reader's clock; a repeat changes nothing."""
+        if record.origin is not None and self._is_repeat(topic, partition, record.origin):
+            self.repeats[record.origin.stage] += 1
+            return
+        if topic != ACCOUNT_COMMANDS:  # which repeats what matching tells accounts
+            for item in record.items:
+                self._item(item, read_ns)
+        elif record.origin is None:
+            for item in record.items:
+                self._sent_by_edge(item)
+
+    def money(self, deposited_minor: int) -> Money:
+        """What accounts hold, and where the cash is."""
+        lots = [position.quantity_lots for position in self.positions.values()]
+        cash: Counter[str] = Counter()
+        for account, balance in self.balances.items():
+            cash[account.partition(":")[0] if ":" in account else ""] += balance.cash_minor
+        return Money(
+            accounts_holding=sum(map(bool, lots)),
+            gross_position_lots=sum(map(abs, lots)),
+            net_position_lots=sum(lots),
+            deposited_minor=deposited_minor,
+            accounts_cash_minor=cash[""],
+            house_cash_minor=cash["house"],
+            clearing_cash_minor=cash["clearing"],
+            outside_cash_minor=cash["cash"],
+        )
+
+    def book(self, depth: int) -> dict[Side, tuple[Level, ...]]:
+        """The best levels as market data has them, best first."""
+        sides: dict[Side, list[Level]] = {"BUY": [], "SELL": []}
+        for (side, price), lots in self._levels.items():
+            sides[side].append(Level(price, lots))
+        return {
+            side: tuple(sorted(levels, key=lambda level: level.price_ticks, reverse=side == "BUY")[:depth])
+            for side, levels in sides.items()
+        }
+
+    def _is_repeat(self, topic: str, partition: int, origin: Origin) -> bool:
+        source = origin.stage, origin.partition, topic, partition
+        last = self._last.get(source, -1)
+        if origin.sequence <= last:
+            return True
+        self.gaps[origin.stage] += origin.sequence != last + 1
+        self._last[source] = origin.sequence
+        return False
+
+    def _sent_by_edge(self, item: Record) -> None:
+        """Note a command, which intake sends again with the same id where it was killed before its commit."""
+        match item:
+            case commands.PlaceOrder() | commands.CancelOrder() | commands.ReplaceOrder():
+                self.repeats["intake"] += item.client_order_id in self._sent
+                self._sent.add(item.client_order_id)
+            case _:
+                pass
+
+    def _item(self, item: Record, read_ns: int) -> None:
+        match item:
+            case events.Trade():
+                self.trades.append(item)
+            case events.LevelChanged():
+                self._level(item)
+            case settlement_events.PositionChanged():
+                self.positions[item.account] = item
+            case settlement_events.BalanceChanged():
+                self.balances[item.account] = item
+            case events.OrderRejected():
+                self.refusals[item.client_order_id] = item.reason
+                self.answered_ns.setdefault(item.client_order_id, read_ns)
+            case events.CancelRejected() | events.ReplaceRejected():
+                self.cancel_refusals[item.reason] += 1
+                self.answered_ns.setdefault(item.client_order_id, read_ns)
+            case events.OrderAccepted() | events.OrderReplaced():
+                self.answered_ns.setdefault(item.client_order_id, read_ns)
+            case events.OrderCancelled(command_id=str(command_id)):
+                self.answered_ns.setdefault(command_id, read_ns)
+            case events.CashDeposited() | events.CommandRefused():
+                self.answered_ns.setdefault(item.command_id, read_ns)
+            case _:
+                pass  # what a client does not ask for: confirmations, ledger, control
+
+    def _level(self, item: events.LevelChanged) -> None:
+        if item.quantity_lots:
+            self._levels[item.side, item.price_ticks] = item.quantity_lots
+        else:
+            self._levels.pop((item.side, item.price_ticks), None)
