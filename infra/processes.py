@@ -10,8 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Self
+
+from infra.errors import OperatorError
 
 LOOPBACK = "127.0.0.1"
 # Below the range that Linux and macOS take ports of outgoing connections from: a client that reconnects to
@@ -21,11 +24,11 @@ PR_SET_PDEATHSIG = 1
 POLL_S = 0.02
 
 
-class PortError(Exception):
+class PortError(OperatorError):
     """A port is in use."""
 
 
-class FolderInUseError(Exception):
+class FolderInUseError(OperatorError):
     """Another process works in this folder."""
 
 
@@ -62,12 +65,13 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float) -> int:
         return process.wait()
 
 
-def free_port() -> int:
-    """Give a port on loopback that nobody listens on."""
-    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):  # two engines should not race for one
-        if is_free(port):
-            return port
-    raise PortError(f"no port of {FREE_PORTS.start} to {FREE_PORTS.stop} is free on {LOOPBACK}")
+def free_ports(count: int) -> tuple[int, ...]:
+    """Give different ports on loopback that nobody listens on."""
+    # in random order: two engines should not race for the same
+    found = tuple(islice(filter(is_free, random.sample(FREE_PORTS, len(FREE_PORTS))), count))
+    if len(found) < count:
+        raise PortError(f"no port of {FREE_PORTS.start} to {FREE_PORTS.stop} is free on {LOOPBACK}")
+    return found
 
 
 def is_free(port: int) -> bool:

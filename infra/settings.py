@@ -5,6 +5,7 @@ A value comes from the environment (`TRADING_` and the field's name in capitals)
 else from the default here. The string under a field is its documentation, and part of a bad value's error.
 """
 
+import json
 import os
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from infra.errors import OperatorError
+
 PREFIX = "TRADING_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = "trading.toml"
@@ -29,7 +32,7 @@ Partitions = Annotated[int, Field(ge=1, le=512)]
 KafkaConfig = dict[str, str | int | float | bool]
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """A setting is not valid: one line for each, naming the variable, the fault and what is allowed."""
 
 
@@ -178,6 +181,11 @@ class Settings(BaseSettings):
         config |= self._ssl() if self.kafka_security_protocol.endswith("SSL") else {}
         return config | {name.replace("_", "."): value for name, value in more.items()}
 
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these very settings, whatever file lies where it runs."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {variable(name): _text(value) for name, value in values.items() if value is not None}
+
     def _sasl(self) -> KafkaConfig:
         assert self.kafka_sasl_username is not None
         assert self.kafka_sasl_password is not None
@@ -208,6 +216,19 @@ def _config_file() -> Path | None:
             raise SettingsError(f"{CONFIG_VARIABLE}={named}: there is no such file")
         return Path(named)
     return Path(DEFAULT_CONFIG) if Path(DEFAULT_CONFIG).is_file() else None
+
+
+def _text(value: object) -> str:
+    """Write a value as the environment holds it."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case tuple():
+            return json.dumps(value)
+        case Path():
+            return str(value.absolute())
+        case _:
+            return str(value)
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,7 +18,8 @@ from confluent_kafka.admin import AdminClient
 
 from infra.embedded.jars import Jar, cache_folder, fetch, locked
 from infra.embedded.java import java
-from infra.processes import LOOPBACK, FolderLock, PortError, free_port, is_free, start, stop, wait_until
+from infra.errors import OperatorError
+from infra.processes import LOOPBACK, FolderLock, PortError, free_ports, is_free, start, stop, wait_until
 from schemas.maximums import RECORD_BYTES
 
 PORT_WAIT_S = 3  # a broker whose owner was just killed needs a moment to be gone
@@ -29,7 +30,7 @@ _log.addHandler(NullHandler())
 _log.propagate = False
 
 
-class BrokerError(Exception):
+class BrokerError(OperatorError):
     """The embedded broker cannot run; the message says why and what to do."""
 
 
@@ -48,8 +49,8 @@ class EmbeddedBroker:
         java_home: Path | None = None,
     ) -> None:
         self.folder = folder.absolute()
-        self.port = port or free_port()
-        self.controller_port = controller_port or free_port()
+        free = free_ports(2)
+        self.port, self.controller_port = port or free[0], controller_port or free[1]
         self.log = self.folder / "broker.log"
         self._heap_mb = heap_mb
         self._java_home = java_home

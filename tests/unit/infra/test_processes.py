@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.processes import FolderInUseError, FolderLock, free_port, is_free, start, stop, wait_until
+from infra.processes import FolderInUseError, FolderLock, free_ports, is_free, start, stop, wait_until
 
 SLEEPER = "import signal; signal.pause()"
 STUBBORN = (
@@ -58,7 +58,8 @@ def test_stop_kills_the_stubborn(tmp_path: Path) -> None:
 
 def test_free_port_is_free_and_a_taken_one_is_not() -> None:
     """A port is free until somebody listens on it."""
-    port = free_port()
+    port, other = free_ports(2)
+    assert port != other
     assert is_free(port)
     with socket.create_server(("127.0.0.1", port)):
         assert not is_free(port)

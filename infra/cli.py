@@ -1,0 +1,85 @@
+"""The command `trading`. A command's module is imported when it is run: `trading --help` imports none."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+import click
+
+from infra.errors import OperatorError
+
+# name -> (module:attribute, what it does in one line)
+COMMANDS: Final = {
+    "up": ("infra.commands.up:up", "Run the whole engine: broker, topics, workers, views."),
+    "demo": ("infra.demo.command:demo", "Run a recorded market session through the engine, and check it."),
+    "simulate": ("infra.simulate:simulate", "Run the rules with no Kafka: commands in, events out."),
+    "send": ("infra.cli_desk:send", "Send commands from a file (NDJSON or CSV) into `orders`."),
+    "status": ("infra.cli_desk:status", "Show stages, partitions, lag, checkpoints and the last trade."),
+    "accounts": ("infra.cli_desk:accounts", "Apply a file of accounts."),
+    "instruments": ("infra.cli_desk:instruments", "Apply a file of instruments."),
+    "deposit": ("infra.cli_desk:deposit", "Add cash to an account."),
+    "withdraw": ("infra.cli_desk:withdraw", "Take free cash from an account."),
+    "limits": ("infra.cli_desk:limits", "Change an account's limits."),
+    "kill": (
+        "infra.cli_desk:kill",
+        "Cancel all orders of an account, an instrument or everyone, and refuse new.",
+    ),
+    "halt": ("infra.cli_desk:halt", "Halt an instrument."),
+    "resume": ("infra.cli_desk:resume", "Lift a halt or a kill."),
+    "dead-letters": ("infra.cli_desk:dead_letters", "List, show and replay what could not be read."),
+    "skip": ("infra.cli_desk:skip", "Make one inbox record a no-op, on every replica."),
+    "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
+    "bench": ("infra.bench:bench", "Measure how fast the engine is on this machine."),
+    "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
+    "broker": ("infra.commands.broker:broker", "Run the embedded broker alone, in the foreground."),
+    "worker": (
+        "infra.worker:worker",
+        "Run stages in this process (started by `up`, or by your own supervisor).",
+    ),
+}
+
+
+class Commands(click.Group):
+    """A group that looks its commands up in a table, and prints an operator's error in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (the signature is click's)
+        """The names, in the order of the table: first what a newcomer runs."""
+        return [name for name, (target, _) in COMMANDS.items() if find_spec(target.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands out of the table, with no import."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what the operator must mend ends in one line and code 1."""
+        try:
+            return super().invoke(ctx)
+        except OperatorError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trading-engine")
+def main() -> None:
+    """An order-processing engine on Kafka.
+
+    \b
+    Example:
+      trading up                 # all of it, on this machine
+      trading simulate < commands.ndjson
+
+    Settings come from TRADING_* variables and from trading.toml; infra/settings.py lists them.
+    """  # noqa: D301  (\b keeps click from filling the lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""All of the engine on one machine: broker, topics, workers; what `trading up` and the demo run."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from infra import topics_admin
+from infra.embedded.broker import EmbeddedBroker
+from infra.errors import OperatorError
+from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
+from infra.settings import Settings
+from infra.supervisor import Program, State, Supervisor, worker_command
+
+FIRST_REPLICA = "a"
+Report = Callable[[str], object]
+OnJar = Callable[[int, int], object]
+
+
+class EngineError(OperatorError):
+    """The engine did not come up."""
+
+
+class Worker(NamedTuple):
+    """One worker process: its stages, and which replica of them it is."""
+
+    stages: tuple[str, ...]
+    replica: str = FIRST_REPLICA
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an entry of the setting `workers`: `risk`, `risk+settlement`, `matching@b`."""
+        stages, _, replica = text.partition("@")
+        return cls(tuple(stages.split("+")), replica or FIRST_REPLICA)
+
+    @property
+    def name(self) -> str:
+        """What its log and its last words are called: `risk+settlement`, `matching@b`."""
+        return "+".join(self.stages) + ("" if self.replica == FIRST_REPLICA else f"@{self.replica}")
+
+    def last_words(self, data_folder: Path) -> Path:
+        """Where it leaves its `LastWords` when it ends by itself."""
+        return data_folder / "run" / f"{self.name}.last-words.json"
+
+
+class Engine:
+    """A broker (if the settings ask for one), the topics, and the workers under a supervisor.
+
+    `start`, then `step` often, then `stop`; or `with Engine(settings) as engine`. All from one thread.
+    `report` gets a line for each phase and for each death.
+    """
+
+    def __init__(self, settings: Settings, report: Report = lambda _: None) -> None:
+        self._report = report
+        folder = settings.data_folder.absolute()
+        self.broker = embedded_broker(settings) if settings.embedded_broker else None
+        bootstrap = self.broker.bootstrap if self.broker else settings.kafka_bootstrap
+        self.settings = settings.model_copy(update={"data_folder": folder, "kafka_bootstrap": bootstrap})
+        self._lock = FolderLock(folder)
+        workers = [Worker.parse(text) for text in settings.workers]
+        ports = _view_ports(settings.views_port, len(workers))
+        self._view_ports = dict(zip((worker.name for worker in workers), ports, strict=True))
+        self.supervisor = Supervisor(
+            [self._program(worker) for worker in workers],
+            folder / "logs",
+            deaths_at_one_offset=settings.deaths_at_one_offset,
+            backoff_s=settings.restart_backoff_ms / 1000,
+            report=report,
+        )
+
+    @property
+    def views(self) -> dict[str, str]:
+        """The address of each worker's views, by the worker's name."""
+        host = _reachable(self.settings.views_host)
+        return {name: f"http://{host}:{port}" for name, port in self._view_ports.items()}
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.stop()
+
+    def start(self, on_jar: OnJar = lambda *_: None) -> None:
+        """Start all, and return when every worker is ready; `on_jar` gets the fetch's progress (done, all).
+
+        Raises:
+            OperatorError: it did not come up; what was started has been stopped.
+
+        """
+        self._lock.acquire()
+        try:
+            self._check_view_ports()
+            if self.broker:
+                self._report("starting the broker")
+                self.broker.start(self.settings.start_timeout_s, on_jar)
+            self._report("making the topics")
+            topics_admin.ensure(self.settings)
+            self._report("starting the workers")
+            self.supervisor.start()
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def step(self) -> None:
+        """Look at every process once; a dead broker is started again on its folder, as a dead worker is.
+
+        Raises:
+            OperatorError: the broker cannot be started again.
+
+        """
+        if self.broker and self.broker.exit_code() is not None:
+            self._report(f"the broker died: {self.broker.why_dead()}; it starts again")
+            self.broker.stop()
+            self.broker.start(self.settings.start_timeout_s)
+        self.supervisor.step()
+
+    def run(self) -> None:
+        """Step until something raises: Ctrl-C, or a broker that cannot be started again."""
+        while True:
+            self.step()
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """Stop the workers, then the broker."""
+        self.supervisor.stop(self.settings.stop_timeout_s)
+        if self.broker:
+            self.broker.stop(self.settings.stop_timeout_s)
+        self._lock.release()
+
+    def _wait_until_ready(self) -> None:
+        def ready_or_down() -> bool:
+            self.step()
+            states = set(self.supervisor.states().values())
+            return states == {State.READY} or State.DOWN in states
+
+        in_time = wait_until(ready_or_down, self.settings.start_timeout_s)
+        if not self.supervisor.all_ready():
+            late = [name for name, state in self.supervisor.states().items() if state is not State.READY]
+            why = "stay down" if in_time else f"are not ready after {self.settings.start_timeout_s} s"
+            raise EngineError(f"{', '.join(late)} {why}: see {self.settings.data_folder / 'logs'}")
+
+    def _check_view_ports(self) -> None:
+        for port in self._view_ports.values():
+            if not is_free(port):
+                raise PortError(
+                    f"port {port} is in use: stop what listens there, or set TRADING_VIEWS_PORT to another"
+                )
+
+    def _program(self, worker: Worker) -> Program:
+        settings = self.settings.model_copy(update={"views_port": self._view_ports[worker.name]})
+        return Program(
+            worker.name,
+            worker_command(worker.stages, worker.replica),
+            settings.environment(),
+            f"{self.views[worker.name]}/health/ready",
+            worker.last_words(settings.data_folder),
+        )
+
+
+def embedded_broker(settings: Settings) -> EmbeddedBroker:
+    """The broker that the settings describe, not started yet.
+
+    Raises:
+        EngineError: they name a cluster.
+
+    """
+    host = settings.kafka_bootstrap.rpartition(":")[0]
+    if host not in {LOOPBACK, "localhost"}:
+        raise EngineError(
+            f"TRADING_KAFKA_BOOTSTRAP={settings.kafka_bootstrap} is not this machine: set"
+            " TRADING_EMBEDDED_BROKER=false to use that cluster"
+        )
+    return EmbeddedBroker(
+        settings.data_folder / "broker",
+        settings.broker_port,
+        settings.broker_controller_port,
+        settings.broker_heap_mb,
+        settings.java_home,
+    )
+
+
+def _view_ports(first: int, count: int) -> tuple[int, ...]:
+    return tuple(range(first, first + count)) if first else free_ports(count)
+
+
+def _reachable(host: str) -> str:
+    """An address under which we reach what binds to `host`: loopback, if that means every address."""
+    return LOOPBACK if host in {"0.0.0.0", "::", "localhost"} else host  # noqa: S104  (compared, not bound to)
