@@ -1,0 +1,65 @@
+"""Decimal strings at the edges, integers inside: exact both ways, with no float between.
+
+A grid is a step (tick, lot, or minor unit) in billionths of a unit: the text "100.05" on a step of 0.01 is
+10,005 steps. The plain form (digits, one point) takes the short way; a sign or an exponent goes by Decimal.
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+_PLAIN_LENGTH_MAX: Final = 40  # an int64 with its point is shorter
+_LENGTH_MAX: Final = 200  # far over what any quantity needs, far under what is work
+# Decimal itself would take "1_0", other scripts' digits, spaces, and an exponent of any size.
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?").fullmatch
+
+
+class Grid:
+    """The multiples of one step; ``name`` says in errors what the step is ("tick size", "lot size")."""
+
+    __slots__ = ("_powers", "_step", "name", "places")
+
+    def __init__(self, step_e9: int, name: str, places: int = 9) -> None:
+        """Takes the step, above zero, in units of 10**-places: billionths unless told."""
+        while places and step_e9 % 10 == 0:
+            step_e9, places = step_e9 // 10, places - 1
+        self.name = name
+        self.places = places
+        self._step = step_e9
+        self._powers: tuple[int, ...] = tuple(10 ** (places - digits) for digits in range(places + 1))
+
+    def parse(self, text: object) -> int:
+        """The number of steps in a decimal string or an integer; ValueError says what is wrong."""
+        if type(text) is str and len(text) <= _PLAIN_LENGTH_MAX:
+            whole, _, fraction = text.partition(".")
+            digits = whole + fraction
+            if whole and digits.isdecimal() and digits.isascii() and len(fraction) <= self.places:
+                steps = int(digits) * self._powers[len(fraction)]
+                if self._step == 1:
+                    return steps
+                steps, rest = divmod(steps, self._step)
+                if not rest:
+                    return steps
+        return self._parse_any(text)
+
+    def format(self, steps: int) -> str:
+        """The shortest decimal string of a number of steps: no trailing zeros, no exponent."""
+        if steps < 0:
+            return "-" + self.format(-steps)
+        text, places = str(steps * self._step), self.places
+        if not places:
+            return text
+        if len(text) <= places:
+            text = text.zfill(places + 1)
+        fraction = text[-places:].rstrip("0")
+        return f"{text[:-places]}.{fraction}" if fraction else text[:-places]
+
+    def _parse_any(self, text: object) -> int:
+        plain = str(text) if type(text) is int else text
+        if not isinstance(plain, str) or not _DECIMAL(plain) or len(plain) > _LENGTH_MAX:
+            raise ValueError(f"{text!r} is not a decimal number")
+        numerator, denominator = Decimal(plain).as_integer_ratio()
+        steps, rest = divmod(numerator * self._powers[0], denominator * self._step)
+        if rest:
+            raise ValueError(f"{text} is not a multiple of the {self.name} {self.format(1)}")
+        return steps
