@@ -159,16 +159,25 @@ TOPICS: Final = (
 
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 
-# A channel is what a stage's outputs are numbered by. Matching's answers are one channel of two topics:
-# risk and settlement get the very same bytes, encoded once.
+ANSWERS: Final = "answers"
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """What a stage's outputs are numbered by: the envelope they travel in, and the topics that get it."""
+
+    envelope: type[envelopes.Envelope]
+    topics: tuple[str, ...]
+
+
+# Matching's answers are one channel of two topics: risk and settlement get the very same bytes, encoded once.
 CHANNELS: Final = {
-    "answers": (ACCOUNT_COMMANDS, ACCOUNT_EVENTS),
-    ACCOUNT_COMMANDS: (ACCOUNT_COMMANDS,),
-    BOOK_COMMANDS: (BOOK_COMMANDS,),
-    ACCOUNT_EVENTS: (ACCOUNT_EVENTS,),
-    CONTROL_EVENTS: (CONTROL_EVENTS,),
-    TRADES: (TRADES,),
-    MARKET_DATA: (MARKET_DATA,),
-    SETTLEMENT_EVENTS: (SETTLEMENT_EVENTS,),
-    RISK_EVENTS: (RISK_EVENTS,),
+    ANSWERS: Channel(envelopes.Answers, (ACCOUNT_COMMANDS, ACCOUNT_EVENTS)),
+    ACCOUNT_COMMANDS: Channel(envelopes.AccountCommands, (ACCOUNT_COMMANDS,)),
+    BOOK_COMMANDS: Channel(envelopes.BookCommands, (BOOK_COMMANDS,)),
+    ACCOUNT_EVENTS: Channel(envelopes.AccountEvents, (ACCOUNT_EVENTS,)),
+    CONTROL_EVENTS: Channel(envelopes.ControlEvents, (CONTROL_EVENTS,)),
+    TRADES: Channel(envelopes.Trades, (TRADES,)),
+    MARKET_DATA: Channel(envelopes.MarketData, (MARKET_DATA,)),
+    SETTLEMENT_EVENTS: Channel(envelopes.SettlementEvents, (SETTLEMENT_EVENTS,)),
+    RISK_EVENTS: Channel(envelopes.RiskEvents, (RISK_EVENTS,)),
 }

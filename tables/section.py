@@ -67,6 +67,10 @@ class Section(dict[K, V], Generic[K, V]):
         self._dirty = {}
         return changed
 
+    def mark_all(self) -> None:
+        """Counts every row as changed: the next checkpoint writes all of it."""
+        self._dirty.update(dict.fromkeys(self, True))
+
     def encode(self, key: K, row: V | None) -> Change:
         """A change in the form of the changelog."""
         encode = self._encoder.encode
@@ -108,6 +112,11 @@ class Tables:
             if section.dirty_count
             for key, row in section.take_dirty()
         ]
+
+    def mark_all(self) -> None:
+        """Counts every row as changed, for a changelog that holds none of them."""
+        for section in self.sections.values():
+            section.mark_all()
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Takes one committed change; KeyError for a section that this version does not know."""

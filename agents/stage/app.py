@@ -1,0 +1,205 @@
+"""A Faust app for one stage: its agent, its table, its group; and the thread that drives the agent.
+
+What Faust does here: the life of the worker, membership and assignment, the agent and its table, timers, the
+command line. What was replaced: fetching a record at a time, tables that log a value at a time, recovery.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import faust
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from agents.stage.config import StageConfig
+from agents.stage.consumer import BatchTransport
+from agents.stage.death import Death
+from agents.stage.errors import StageError
+from agents.stage.fetch import Batch, FetchThread
+from tables.checkpointed.faust_table import CheckpointedTables
+
+log = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """Who folds an inbox: ``Partitions`` of a stage, or the ``Edge``."""
+
+    def start(self) -> None:
+        """Starts its threads."""
+
+    def take(self, partitions: Iterable[int]) -> Mapping[int, int]:
+        """Recovers partitions; the inbox offsets to go on from."""
+
+    def release(self) -> None:
+        """Gives all partitions back."""
+
+    def fold(self, batch: Batch) -> None:
+        """Applies a batch."""
+
+    def close(self) -> None:
+        """Ends, with a last checkpoint."""
+
+
+class StageApp(faust.App):  # type: ignore[misc]
+    """One inbox, one agent. ``own`` is called by the module that declares the stage."""
+
+    def __init__(self, name: str, inbox: str, config: StageConfig, death: Death) -> None:
+        """``name`` is the stage's; the group is ENV-STAGE-REPLICA."""
+        self.config, self.inbox_name, self.death = config, inbox, death
+        self.owner: Owner | None = None
+        self._fetcher_thread: FetchThread | None = None
+        self._taking: asyncio.Future[Mapping[int, int]] | None = None
+        folder = config.data_folder / "faust"
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            config.app_id(name),
+            broker=broker_urls(config.kafka),
+            broker_credentials=credentials(config.kafka),
+            store="memory://",
+            datadir=str(folder / config.app_id(name)),
+            processing_guarantee="at_least_once",
+            TableManager=CheckpointedTables,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_wait_empty=False,
+            table_standby_replicas=0,
+            broker_commit_interval=3600.0,  # our own checkpoints stand in for Faust's commits
+            broker_client_id=f"{config.app_id(name)}@{config.views_url}",  # where others find this worker's views
+            broker_session_timeout=config.session_timeout_s,
+            broker_heartbeat_interval=config.session_timeout_s / 4,
+            consumer_group_instance_id=f"{config.app_id(name)}-{config.worker}",
+            consumer_auto_offset_reset="none",
+            web_enabled=False,
+            autodiscover=False,
+        )
+        self.inbox = self.topic(inbox, key_type=bytes, value_type=bytes, value_serializer="raw", acks=False)
+        self.on_partitions_assigned.connect(self._on_assigned)
+        self.on_partitions_revoked.connect(self._on_revoked)
+
+    def own(self, owner: Owner) -> Any:
+        """Declares the agent that lets ``owner`` fold the inbox, and returns it."""
+        self.owner = owner
+
+        @self.agent(self.inbox, name=self.inbox_name)
+        async def fold(batches: Any) -> None:
+            """What was fetched of a partition is applied and answered at once; a checkpoint follows."""
+            async for batch in batches:
+                owner.fold(batch)
+
+        if self.config.driver == "thread":
+            kafka = {"client.id": f"{self.conf.id}-{self.config.worker}", **self.config.kafka}
+            self._fetcher_thread = FetchThread(kafka, self.inbox_name, fold.fun, self.death.die)
+        else:
+            fold.on_error = self._on_agent_error
+        return fold
+
+    async def taken(self) -> Mapping[int, int]:
+        """Where each partition that is assigned goes on, once all of them are recovered."""
+        return {} if self._taking is None else await self._taking
+
+    def committed(self, partitions: Iterable[int]) -> Mapping[int, int]:
+        """Where the group says that each partition goes on, 0 where it never said; waits, off the loop."""
+        return asyncio.run_coroutine_threadsafe(self._committed(partitions), self.loop).result()
+
+    def commit_places(self, positions: Mapping[int, int]) -> None:
+        """Stores places in the group; waits, off the loop. StageError if this worker is no longer a member."""
+        offsets = {TP(self.inbox_name, partition): offset for partition, offset in positions.items()}
+        future = asyncio.run_coroutine_threadsafe(self.consumer._commit(offsets), self.loop)  # noqa: SLF001
+        if not future.result():
+            raise StageError("the group did not take the offsets: this worker is no longer a member")
+
+    async def _committed(self, partitions: Iterable[int]) -> Mapping[int, int]:
+        group = self.consumer._thread  # noqa: SLF001 - Faust has no call for it
+        places = {}
+        for partition in partitions:
+            place = TopicPartition(self.inbox_name, partition)
+            places[partition] = await group.call_thread(group._ensure_consumer().committed, place) or 0  # noqa: SLF001
+        return places
+
+    async def on_started(self) -> None:
+        """Starts the threads once Faust is up."""
+        assert self.owner is not None, "own() comes first"
+        self.owner.start()
+        if self._fetcher_thread is not None:
+            self._fetcher_thread.start()
+        await super().on_started()
+
+    async def crash(self, reason: BaseException) -> None:
+        """Faust would stop in good order, and checkpoint; in doubt that must not be."""
+        self.death.die(reason)
+
+    async def on_stop(self) -> None:
+        """Finishes the batch, checkpoints, leaves the group."""
+        if self._fetcher_thread is not None:
+            await asyncio.to_thread(self._fetcher_thread.stop)
+        if self.owner is not None:
+            await asyncio.to_thread(self.owner.close)
+        await super().on_stop()
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker, self)
+
+    async def _on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+        """Recovery goes on after this returns: the group's heartbeats start only then."""
+        partitions = {tp.partition for tp in assigned if tp.topic == self.inbox_name}
+        if self._fetcher_thread is not None:
+            await self.consumer.pause_fetching(assigned)
+        self._taking = asyncio.ensure_future(self._take(partitions))
+
+    async def _take(self, partitions: set[int]) -> Mapping[int, int]:
+        assert self.owner is not None
+        try:
+            positions = await asyncio.to_thread(self.owner.take, partitions)
+        except Exception as error:  # noqa: BLE001 - a partition that cannot be recovered ends the worker
+            self.death.die(error)
+            raise
+        if self._fetcher_thread is not None:
+            self._fetcher_thread.assign(positions)
+        return positions
+
+    async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        """Faust revokes all at each rebalance; whoever gets a partition next starts from our checkpoint."""
+        del revoked
+        assert self.owner is not None
+        if self._fetcher_thread is not None:
+            self._fetcher_thread.assign({})
+        try:
+            await asyncio.to_thread(self.owner.release)
+        except Exception as error:  # noqa: BLE001 - a checkpoint that failed ends the worker
+            self.death.die(error)
+
+    async def _on_agent_error(self, _agent: Any, error: BaseException) -> None:
+        """Faust would ack the event and go on."""
+        self.death.die(error)
+
+
+def broker_urls(kafka: Mapping[str, Any]) -> list[str]:
+    """librdkafka's bootstrap servers as Faust's URLs."""
+    return [f"kafka://{address}" for address in str(kafka["bootstrap.servers"]).split(",")]
+
+
+def credentials(kafka: Mapping[str, Any]) -> Any:
+    """librdkafka's security settings as Faust's; None for a plain connection."""
+    protocol = str(kafka.get("security.protocol", "PLAINTEXT"))
+    context = _ssl_context(kafka) if protocol.endswith("SSL") else None
+    if protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka["sasl.username"],
+            password=kafka["sasl.password"],
+            mechanism=kafka["sasl.mechanism"],
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context=context)
+
+
+def _ssl_context(kafka: Mapping[str, Any]) -> Any:
+    import ssl
+
+    context = ssl.create_default_context(cafile=kafka.get("ssl.ca.location"))
+    if certificate := kafka.get("ssl.certificate.location"):
+        context.load_cert_chain(certificate, kafka.get("ssl.key.location"))
+    return context
+
+

@@ -1,0 +1,63 @@
+"""A checkpoint, in the one order that is safe (design, rule 6), and the slower copy to the local store.
+
+take (in one step, between two records) -> outputs before it are acknowledged -> changelog, META last, in one
+transaction -> much later the local store. A crash anywhere repeats outputs, which readers drop.
+"""
+
+from collections.abc import Callable
+
+from agents.stage import crash_points
+from agents.stage.errors import CommitDoubtful, Fenced, StateUnwritable
+from agents.stage.fold import Checkpoint
+from tables.checkpointed.ports import (
+    Changelog,
+    ChangelogDoubtful,
+    ChangelogFenced,
+    LocalStore,
+    StoreBroken,
+    StoreUnwritable,
+)
+from tables.meta import META_KEY
+
+
+class Checkpointer:
+    """Writes one partition's checkpoints."""
+
+    def __init__(self, changelog: Changelog, store: LocalStore, changelog_end: int) -> None:
+        """``changelog_end`` is the end up to which memory and changelog agree."""
+        self._changelog, self._store = changelog, store
+        self.changelog_end = changelog_end
+        self._unstored: dict[bytes, bytes | None] = {}
+
+    def commit(self, checkpoint: Checkpoint, outputs_delivered: Callable[[], None]) -> None:
+        """Makes a checkpoint hold; Fenced or CommitDoubtful end the process."""
+        outputs_delivered()
+        crash_points.reach(crash_points.BEFORE_COMMIT)
+        entries = list(checkpoint.entries())
+        try:
+            self.changelog_end = self._changelog.commit(entries)
+        except ChangelogFenced as error:
+            raise Fenced(f"another worker owns the partition: {error}") from error
+        except ChangelogDoubtful as error:
+            raise CommitDoubtful(f"it is not known whether the checkpoint holds: {error}") from error
+        crash_points.reach(crash_points.BEFORE_STORE)
+        self._unstored.update(entries)
+
+    @property
+    def unstored_count(self) -> int:
+        """How many keys the local store is behind."""
+        return len(self._unstored)
+
+    def store(self) -> None:
+        """Copies what was committed to the local store; StateUnwritable if it takes no write."""
+        if META_KEY not in self._unstored:
+            return
+        entries, self._unstored = self._unstored, {}
+        try:
+            self._store.write(entries.items(), self.changelog_end)
+        except (StoreUnwritable, StoreBroken) as error:
+            raise StateUnwritable(f"{error}; free space, or move the data folder") from error
+
+    def close(self) -> None:
+        """Lets go of the local store."""
+        self._store.close()

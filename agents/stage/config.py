@@ -1,0 +1,42 @@
+"""How one stage of one worker is run; infra makes it from the settings."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from schemas.topics import PartitionCounts
+
+KafkaConfig = dict[str, str | int | float | bool]
+
+
+class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``kafka`` is librdkafka's, for any client; ``worker`` tells workers of one stage and replica apart.
+
+    ``driver`` says who iterates the agent: ``thread``, the thread that fetches, or ``agent``, Faust's own
+    stream on the event loop. The rest is what its name says, the unit behind it.
+    """
+
+    env: str
+    kafka: KafkaConfig
+    counts: PartitionCounts
+    data_folder: Path
+    replica: str = "a"
+    worker: str = "0"
+    driver: Literal["thread", "agent"] = "thread"
+    replication_factor: int = 1
+    session_timeout_s: float = 10.0
+    tick_interval_ms: int = 100
+    checkpoint_interval_s: float = 0.5
+    checkpoint_dirty_keys: int = 20_000
+    store_interval_s: float = 10.0
+    linger_ms: float = 0.2
+    views_url: str = ""
+
+    def app_id(self, stage: str) -> str:
+        """Names the group, the changelog, the transactional ids and the state folder (design, rule 9)."""
+        return f"{self.env}-{stage}-{self.replica}"
+
+    def changelog(self, stage: str) -> str:
+        """The changelog topic of a stage's replica."""
+        return f"{self.app_id(stage)}-changelog"

@@ -1,0 +1,87 @@
+"""Intake's counterpart of ``Partitions``: an edge keeps no state, and commits its place in the group.
+
+A place is committed only after what came before it was said and acknowledged; a crash in between says it
+again, and risk drops it by command id.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from agents.stage.config import StageConfig
+from agents.stage.fetch import Batch
+from agents.stage.fold import Output
+from agents.stage.outputs import Outputs
+
+Positions = Mapping[int, int]
+COMMIT_INTERVAL_S: Final = 0.5
+
+
+class Edge:
+    """``decide`` turns a batch into outputs; ``commit`` stores places in the consumer group."""
+
+    def __init__(
+        self,
+        config: StageConfig,
+        decide: Callable[[Batch], Iterable[Output]],
+        committed: Callable[[Iterable[int]], Positions],
+        commit: Callable[[Positions], None],
+        on_death: Callable[[Exception], Any],
+    ) -> None:
+        """``committed`` and ``commit`` talk to the group and may wait."""
+        self._decide, self._committed, self._commit, self._on_death = decide, committed, commit, on_death
+        self.outputs = Outputs({**config.kafka, "linger.ms": config.linger_ms, "socket.nagle.disable": True})
+        self._next: dict[int, int] = {}
+        self._stored: dict[int, int] = {}
+        self._folding = threading.Lock()
+        self._is_done = threading.Event()
+        self._clerk = threading.Thread(target=self._keep, name="commit-intake", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread that commits."""
+        self._clerk.start()
+
+    def take(self, partitions: Iterable[int]) -> Positions:
+        """The places to go on from."""
+        positions = dict(self._committed(partitions))
+        with self._folding:
+            self._next, self._stored = dict(positions), dict(positions)
+        return positions
+
+    def release(self) -> None:
+        """Commits what is done and forgets the partitions."""
+        self.checkpoint()
+        with self._folding:
+            self._next = {}
+
+    def fold(self, batch: Batch) -> None:
+        """Decides and says, and remembers the place behind it."""
+        with self._folding:
+            if batch.partition not in self._next:
+                return
+            self.outputs.send(self._decide(batch))
+            self._next[batch.partition] = batch.records[-1].offset + 1
+        self.outputs.serve()
+
+    def checkpoint(self) -> None:
+        """Commits the places behind all that the broker has taken."""
+        with self._folding:
+            positions, mark = dict(self._next), self.outputs.mark()
+        if positions != self._stored:
+            self.outputs.wait(mark)
+            self._commit(positions)
+            self._stored = positions
+
+    def close(self) -> None:
+        """Commits what is done."""
+        self._is_done.set()
+        if self._clerk.is_alive():
+            self._clerk.join()
+        self.release()
+
+    def _keep(self) -> None:
+        try:
+            while not self._is_done.wait(COMMIT_INTERVAL_S):
+                self.checkpoint()
+        except Exception as error:  # noqa: BLE001 - whatever it is, an edge starts anew from its last place
+            self._on_death(error)

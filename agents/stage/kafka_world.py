@@ -1,0 +1,164 @@
+"""A stage's surroundings on Kafka and a disk."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from agents.stage.config import StageConfig
+from agents.stage.errors import StartRefused
+from agents.stage.fold import Stage
+from agents.stage.outputs import Outputs
+from agents.stage.recovery import TOMBSTONES_KEPT_NS, Inbox
+from schemas import codec
+from schemas.maximums import RECORD_BYTES
+from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS
+from tables.checkpointed.changelog import KafkaChangelog, ensure_changelog
+from tables.checkpointed.ports import Bounds, Changelog
+from tables.checkpointed.rocks import RocksStore
+
+TIMEOUT_S: Final = 30.0
+POLL_S: Final = 1.0
+
+
+class KafkaWorld:
+    """Connects on first use; ``prepare`` checks the engine's partition counts and makes the changelog."""
+
+    def __init__(self, stage: Stage, config: StageConfig) -> None:
+        """One for each stage of a worker."""
+        self._stage, self._config = stage, config
+        self._app_id = config.app_id(stage.name)
+        self._kafka = dict(config.kafka)
+        self._stores: dict[int, RocksStore] = {}
+        self._outputs = Outputs({**self._kafka, "linger.ms": config.linger_ms, "socket.nagle.disable": True})
+
+    @property
+    def outputs(self) -> Outputs:
+        """Where this worker's stage speaks."""
+        return self._outputs
+
+    def prepare(self) -> None:
+        """Checks the topics and makes the changelog; StartRefused where they do not fit."""
+        check_topics(self._kafka, self._config)
+        inbox = BY_NAME[self._stage.inbox]
+        ensure_changelog(
+            self._kafka,
+            NewTopic(
+                self._config.changelog(self._stage.name),
+                self._config.counts.of(inbox),
+                self._config.replication_factor,
+                config={
+                    "cleanup.policy": "compact",
+                    "delete.retention.ms": str(TOMBSTONES_KEPT_NS // 10**6),
+                    "max.message.bytes": str(RECORD_BYTES),
+                },
+            ),
+        )
+
+    def changelog(self, partition: int) -> Changelog:
+        """This replica's changelog partition; its transactional id outlives this process."""
+        return self._changelog(self._config.changelog(self._stage.name), partition)
+
+    def peer(self, partition: int) -> Changelog | None:
+        """The changelog partition of another replica of this stage, if there is one."""
+        own = self._config.changelog(self._stage.name)
+        prefix = f"{self._config.env}-{self._stage.name}-"
+        topics = AdminClient(self._kafka).list_topics(timeout=TIMEOUT_S).topics
+        peers = sorted(it for it in topics if it.startswith(prefix) and it.endswith("-changelog") and it != own)
+        return self._changelog(peers[0], partition) if peers else None
+
+    def store(self, partition: int) -> RocksStore:
+        """The local store, one folder for each app and partition."""
+        if partition not in self._stores:
+            self._stores[partition] = RocksStore(
+                self._config.data_folder / "state" / self._app_id / str(partition)
+            )
+        return self._stores[partition]
+
+    def inbox(self, partition: int) -> Inbox:
+        """The inbox, and whether this origin has spoken."""
+        return Inbox(
+            partial(self._bounds, self._stage.inbox, partition), partial(self._has_spoken, partition)
+        )
+
+    def skips(self, partition: int) -> frozenset[tuple[int, int | None]]:
+        """What ``trading skip`` wrote for this partition, by every operator, ever."""
+        found = (codec.decode(message.value()) for message in self._scan(SKIPS, 0) if message.value())
+        return frozenset(
+            (it.offset, it.index)
+            for it in found
+            if (it.stage, it.partition) == (self._stage.name, partition)
+        )
+
+    def now_ns(self) -> int:
+        """Wall time, for the age of a local store only."""
+        return time.time_ns()
+
+    def _changelog(self, topic: str, partition: int) -> Changelog:
+        return KafkaChangelog(self._kafka, topic, partition, f"{topic}-{partition}")
+
+    def _bounds(self, topic: str, partition: int) -> Bounds:
+        consumer = self._consumer()
+        try:
+            return Bounds(*consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_S))
+        finally:
+            consumer.close()
+
+    def _has_spoken(self, partition: int) -> bool:
+        """Reads what this stage says to until a record of this origin is found: at a first start only."""
+        for channel in self._stage.channels:
+            topic = BY_NAME[CHANNELS[channel].topics[0]]
+            for destination in range(self._config.counts.of(topic)):
+                for message in self._scan(topic.name, destination):
+                    origin = codec.decode(message.value()).origin
+                    if origin is not None and (origin.stage, origin.partition) == (self._stage.name, partition):
+                        return True
+        return False
+
+    def _scan(self, topic: str, partition: int) -> Iterator[Message]:
+        """Every record that is in a partition now."""
+        consumer = self._consumer()
+        place = TopicPartition(topic, partition)
+        try:
+            place.offset, end = consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)
+            consumer.assign([place])
+            while place.offset < end:
+                for message in consumer.consume(1000, POLL_S):
+                    error = message.error()
+                    if error is None:
+                        yield message
+                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes
+                        raise KafkaException(error)
+                place.offset = max(place.offset, consumer.position([place])[0].offset)
+        finally:
+            consumer.close()
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                **self._kafka,
+                "group.id": self._app_id,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.queue.backoff.ms": 1,
+            }
+        )
+
+
+def check_topics(kafka: dict[str, Any], config: StageConfig) -> None:
+    """StartRefused where a topic is missing or has another partition count than the engine."""
+    there = AdminClient(kafka).list_topics(timeout=TIMEOUT_S).topics
+    for topic in TOPICS:
+        if topic.name not in there:
+            raise StartRefused(f"topic {topic.name} is missing: run `trading topics create`")
+        found, wanted = len(there[topic.name].partitions), config.counts.of(topic)
+        if found != wanted:
+            raise StartRefused(
+                f"topic {topic.name} has {found} partitions and the settings say {wanted}; the counts are fixed"
+                " when an engine is made: set account_partitions and book_partitions to what is there"
+            )

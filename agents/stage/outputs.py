@@ -1,0 +1,97 @@
+"""What a worker says: produced at once, outside any transaction, and awaited before a checkpoint."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from agents.stage.errors import DeliveryFailed
+from agents.stage.fold import Output
+
+POLL_S: Final = 0.01
+QUEUE_MESSAGES: Final = 1_000_000
+
+
+class _Destination:
+    """One topic-partition: how many records were handed to the client, and how many the broker took."""
+
+    __slots__ = ("delivered", "failure", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.delivered = 0
+        self.failure: KafkaError | None = None
+
+    def on_delivery(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self.failure = error
+        self.delivered += 1
+
+
+class Outputs:
+    """An idempotent producer, acks=all, that never gives a record up; one for each stage of a worker.
+
+    The producer is served by whoever holds ``_serving``: delivery reports come in one at a time.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """``config`` is librdkafka's for a producer, linger included."""
+        self._producer = Producer(
+            {
+                **config,
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.timeout.ms": 0,  # a broker that is away is waited for; a lost output is a gap
+                "queue.buffering.max.messages": QUEUE_MESSAGES,
+            }
+        )
+        self._destinations: dict[tuple[str, int], _Destination] = {}
+        self._serving = threading.Lock()
+
+    def send(self, outputs: Iterable[Output]) -> None:
+        """Hands records to the client, in order for each destination; waits while its queue is full."""
+        for topics, partition, value in outputs:
+            for topic in topics:
+                self.produce(topic, partition, value)
+
+    def produce(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> None:
+        """Hands one record to the client."""
+        try:
+            destination = self._destinations[topic, partition]
+        except KeyError:
+            destination = self._destinations[topic, partition] = _Destination()
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, destination.on_delivery)
+            except BufferError:
+                self.serve(POLL_S)
+            else:
+                destination.sent += 1
+                return
+
+    def serve(self, timeout_s: float = 0.0) -> None:
+        """Takes in delivery reports."""
+        with self._serving:
+            self._producer.poll(timeout_s)
+
+    def mark(self) -> dict[tuple[str, int], int]:
+        """How much has been said to each destination so far; call it where no record is half done."""
+        return {place: destination.sent for place, destination in self._destinations.items()}
+
+    def wait(self, mark: Mapping[tuple[str, int], int]) -> None:
+        """Returns when the broker has taken all that ``mark`` counts; DeliveryFailed if it refused one.
+
+        This waits for the last report of each destination rather than for a flush, which need not end on
+        a busy producer.
+        """
+        for place, count in mark.items():
+            destination = self._destinations[place]
+            while destination.delivered < count:
+                self.serve(POLL_S)
+            if destination.failure is not None:
+                raise DeliveryFailed(f"{place[0]} {place[1]}: {destination.failure.str()}")
+
+    def close(self) -> None:
+        """Waits for all that was said."""
+        self.wait(self.mark())

@@ -1,0 +1,142 @@
+"""A changelog partition on Kafka: one transaction a checkpoint, read back read_committed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tables.checkpointed.ports import Bounds, ChangelogDoubtful, ChangelogFenced, ChangelogRecord
+from tables.section import Change
+
+COMMIT_TIMEOUT_S: Final = 10.0  # under it a broker's restart is waited out; over it nobody knows
+INIT_TIMEOUT_S: Final = 30.0
+READ_BATCH: Final = 10_000
+POLL_S: Final = 1.0
+MARKER: Final = 1  # a committed transaction leaves one control record behind its last
+_FENCING: Final = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
+
+
+def ensure_changelog(config: Mapping[str, Any], topic: NewTopic) -> None:
+    """Creates a changelog topic unless it is there; KafkaException if the broker refuses."""
+    admin = AdminClient(dict(config))
+    if topic.topic in admin.list_topics(timeout=INIT_TIMEOUT_S).topics:
+        return
+    try:
+        admin.create_topics([topic])[topic.topic].result(INIT_TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+class KafkaChangelog:
+    """A ``Changelog`` of one partition. ``transactional_id`` names its owner over restarts."""
+
+    def __init__(
+        self, config: Mapping[str, Any], topic: str, partition: int, transactional_id: str
+    ) -> None:
+        """``config`` is librdkafka's, for any client; nothing connects before the first call."""
+        self._config = dict(config)
+        self._topic, self._partition = topic, partition
+        self._transactional_id = transactional_id
+        self._producer: Producer | None = None
+        self._last_offset = -1
+
+    def fence(self) -> None:
+        """Shuts out every earlier owner, and ends the transaction it left open.
+
+        A new producer each time: after a commit that timed out the old one may not be used again.
+        """
+        self._producer = Producer(
+            {
+                **self._config,
+                "transactional.id": self._transactional_id,
+                "transaction.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 1_000_000,
+            }
+        )
+        self._guarded(lambda producer: producer.init_transactions(INIT_TIMEOUT_S))
+
+    def bounds(self) -> Bounds:
+        """The offsets that can be read."""
+        consumer = self._consumer()
+        try:
+            low, high = consumer.get_watermark_offsets(
+                TopicPartition(self._topic, self._partition), timeout=INIT_TIMEOUT_S
+            )
+            return Bounds(low, high)
+        finally:
+            consumer.close()
+
+    def read(self, begin: int) -> Iterator[ChangelogRecord]:
+        """Every committed record from ``begin`` to the end, as it was when this was called."""
+        consumer = self._consumer()
+        place = TopicPartition(self._topic, self._partition, begin)
+        try:
+            end = consumer.get_watermark_offsets(place, timeout=INIT_TIMEOUT_S)[1]
+            consumer.assign([place])
+            while begin < end:
+                for message in consumer.consume(READ_BATCH, POLL_S):
+                    error = message.error()
+                    if error is None:
+                        yield ChangelogRecord(message.offset(), message.key(), message.value())
+                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                        raise KafkaException(error)
+                begin = max(begin, *(it.offset for it in consumer.position([place])))
+        finally:
+            consumer.close()
+
+    def commit(self, entries: Iterable[Change]) -> int:
+        """Writes all entries in one transaction, in order, and returns the end behind it."""
+        self._guarded(lambda producer: self._transact(producer, entries))
+        return self._last_offset + 1 + MARKER
+
+    def _transact(self, producer: Producer, entries: Iterable[Change]) -> None:
+        producer.begin_transaction()
+        topic, partition = self._topic, self._partition
+        held: Change | None = None
+        for entry in entries:
+            if held is not None:
+                self._produce(producer, topic, partition, held)
+            held = entry
+        assert held is not None, "a checkpoint has META at least"
+        self._produce(producer, topic, partition, held, on_delivery=self._last_delivered)
+        producer.commit_transaction(COMMIT_TIMEOUT_S)
+
+    @staticmethod
+    def _produce(producer: Producer, topic: str, partition: int, entry: Change, **callback: Any) -> None:
+        while True:
+            try:
+                producer.produce(topic, entry[1], entry[0], partition, **callback)
+            except BufferError:
+                producer.poll(POLL_S)
+            else:
+                return
+
+    def _last_delivered(self, error: KafkaError | None, message: Any) -> None:
+        if error is None:
+            self._last_offset = message.offset()
+
+    def _guarded(self, act: Any) -> None:
+        assert self._producer is not None, "fence() comes first"
+        try:
+            act(self._producer)
+        except KafkaException as failure:
+            error = failure.args[0]
+            if error.code() in _FENCING:
+                raise ChangelogFenced(f"{self._topic} {self._partition}: {error.str()}") from failure
+            raise ChangelogDoubtful(f"{self._topic} {self._partition}: {error.str()}") from failure
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                **self._config,
+                "group.id": self._transactional_id,  # librdkafka wants one; nothing is committed to it
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.queue.backoff.ms": 1,
+            }
+        )
