@@ -2,45 +2,22 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from infra import topics_admin
 from infra.embedded.broker import EmbeddedBroker
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
 from infra.settings import Settings
-from infra.supervisor import Program, State, Supervisor, worker_command
+from infra.supervisor import Program, State, Supervisor
+from infra.workers import Worker
 
-FIRST_REPLICA = "a"
 Report = Callable[[str], object]
 OnJar = Callable[[int, int], object]
 
 
 class EngineError(OperatorError):
     """The engine did not come up."""
-
-
-class Worker(NamedTuple):
-    """One worker process: its stages, and which replica of them it is."""
-
-    stages: tuple[str, ...]
-    replica: str = FIRST_REPLICA
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read an entry of the setting `workers`: `risk`, `risk+settlement`, `matching@b`."""
-        stages, _, replica = text.partition("@")
-        return cls(tuple(stages.split("+")), replica or FIRST_REPLICA)
-
-    @property
-    def name(self) -> str:
-        """What its log and its last words are called: `risk+settlement`, `matching@b`."""
-        return "+".join(self.stages) + ("" if self.replica == FIRST_REPLICA else f"@{self.replica}")
-
-    def last_words(self, data_folder: Path) -> Path:
-        """Where it leaves its `LastWords` when it ends by itself."""
-        return data_folder / "run" / f"{self.name}.last-words.json"
 
 
 class Engine:
@@ -154,7 +131,7 @@ class Engine:
         settings = self.settings.model_copy(update={"views_port": self._view_ports[worker.name]})
         return Program(
             worker.name,
-            worker_command(worker.stages, worker.replica),
+            worker.command(),
             settings.environment(),
             f"{self.views[worker.name]}/health/ready",
             worker.last_words(settings.data_folder),

@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     """Longest time between two checkpoints of a partition, in ms, 10 to 60000."""
     checkpoint_dirty_keys: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Changed keys that start a checkpoint before its time; the fold waits at twice as many."""
+    store_interval_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 10_000
+    """Longest time between two writes of what was committed to RocksDB, in ms; it only shortens a start."""
+    stage_driver: Literal["thread", "agent"] = "thread"
+    """What runs a stage's fold: thread, the one that fetched, or agent, Faust's own stream on its loop."""
     linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 0.2
     """Time an output waits for company, in ms; 0 has a worse tail, as each costs the broker a request."""
 
@@ -110,7 +114,7 @@ class Settings(BaseSettings):
         "matching",
         "settlement",
     )
-    """Processes of `trading up`, a JSON list with stages joined by +: ["control+intake", "risk"]."""
+    """Processes of `trading up`, a JSON list of STAGE+STAGE@REPLICA#NUMBER: ["control+intake", "risk@b"]."""
     restart_backoff_ms: Annotated[int, Field(ge=0, le=60_000)] = 250
     """Wait before a dead worker is started again, in ms."""
     deaths_at_one_offset: Annotated[int, Field(ge=1, le=100)] = 3

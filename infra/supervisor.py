@@ -4,7 +4,6 @@ One thread, which must stay alive (Linux ties a child's life to it): call `step`
 """
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -180,8 +179,3 @@ def _read(path: Path | None) -> LastWords | None:
         return msgspec.json.decode(path.read_bytes(), type=LastWords)
     except msgspec.DecodeError:
         return None
-
-
-def worker_command(stages: Sequence[str], replica: str) -> tuple[str, ...]:
-    """The command line of a worker process."""
-    return (sys.executable, "-m", "infra.cli", "worker", *stages, "--replica", replica)

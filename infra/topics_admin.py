@@ -76,9 +76,9 @@ def _check(needed: tuple[Wanted, ...], there: dict[str, int]) -> None:
     for name, partitions, _ in needed:
         if there[name] != partitions:
             raise TopicError(
-                f"topic {name} has {there[name]} partitions, the engine wants {partitions}: the count is fixed"
-                " when an engine is made. Set TRADING_ACCOUNT_PARTITIONS and TRADING_BOOK_PARTITIONS as they"
-                " were, or take another cluster"
+                f"topic {name} has {there[name]} partitions, the engine wants {partitions}: that count is"
+                " fixed when an engine is made. Set TRADING_ACCOUNT_PARTITIONS and TRADING_BOOK_PARTITIONS as"
+                " they were, or take another cluster"
             )
 
 
