@@ -49,11 +49,10 @@ class _Types:
         if isinstance(schema, list):
             optional = schema[0] == "null"
             return self._optional(self.name(schema[1], string)) if optional else self._union(schema)
-        match schema["type"]:
-            case "record":
-                return self._record(_short(schema["name"]), schema["fields"])
-            case "array":
-                return self._array(self.name(schema["items"], "shared_string"))
+        if schema["type"] == "record":
+            return self._record(_short(schema["name"]), schema["fields"])
+        if schema["type"] == "array":
+            return self._array(self.name(schema["items"], "shared_string"))
         assert schema == {"type": "fixed", "name": "trading.Chain", "size": 4}, f"no Struct gives {schema}"
         return "chain"
 

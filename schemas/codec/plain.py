@@ -7,11 +7,13 @@ encoding: fastavro itself reads cut strings, negative lengths and union indexes,
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from io import BytesIO
+from pathlib import Path
 from types import NoneType
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 from zlib import crc32
 
 import fastavro
+import msgspec
 from msgspec.structs import asdict
 
 from schemas.codec import registry
@@ -27,15 +29,6 @@ Datum = dict[str, Any]
 Convert = Callable[[Any], Any]
 
 
-class Wire(NamedTuple):
-    """All that is needed for one type: the five bytes before its values, its schema, its conversions."""
-
-    header: bytes
-    schema: Any
-    to_datum: Callable[[Record], Datum]
-    from_datum: Callable[[Datum], Record]
-
-
 class Form(NamedTuple):
     """How the Structs and the data of one field or record turn into each other."""
 
@@ -43,39 +36,87 @@ class Form(NamedTuple):
     from_datum: Convert
 
 
-def encode(record: Record) -> bytes:
-    """A record of a wire type in the Confluent wire format; EncodeError where its schema has no room."""
-    try:
-        return _write(_WIRES[type(record)], record)
-    except KeyError:
-        raise EncodeError(f"{type(record).__name__} is not the value of any topic") from None
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise EncodeError(f"{type(record).__name__}: {error}") from error
+class Wire(NamedTuple):
+    """All that is needed for one type: the five bytes before its values, its schema, its conversions."""
+
+    header: bytes
+    schema: Any
+    form: Form
 
 
-def decode(value: bytes | None) -> Record:
-    """The record of a value (Kafka's may be None); raises a DecodeError and nothing else."""
-    if value is None or len(value) < HEADER_BYTES or value[0]:
-        raise NotFramed("a value begins with a zero byte and a four-byte schema id")
-    schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
-    if schema_id not in _TYPES:
-        raise UnknownSchema(f"schema {schema_id} is not in schemas/avro/registry.json of this version")
-    try:
-        return _read(_WIRES[_TYPES[schema_id]], value, schema_id)
-    except Malformed:
-        raise
-    except Exception as error:  # what a hostile value makes fastavro raise is not documented
-        raise Malformed(f"schema {schema_id}: {type(error).__name__} {error}") from error
+class Codec:
+    """The codec over one registry's schemas; the functions of this module are those of the committed one."""
 
+    def __init__(self, folder: Path = registry.AVRO) -> None:
+        releases = registry.read(folder)
+        self._files = {release.id: folder / release.file for known in releases.values() for release in known}
+        self._types = {
+            release.id: record for record in WIRE_TYPES for release in releases.get(record.__name__, ())
+        }
+        self._schemas: dict[int, Any] = {}
+        self._wires = {
+            record: self._wire(record, releases[record.__name__][-1].id)
+            for record in set(self._types.values())
+        }
 
-def seal(
-    envelope: type[Envelope], items: Iterable[Any], stage: str, partition: int, sequence: int, chain: int
-) -> tuple[bytes, int]:
-    """A stage's record, and its chain: that of ``chain``, the one before it, and of these bytes."""
-    origin = Origin(stage=stage, partition=partition, sequence=sequence, chain=0)
-    body = encode(envelope(items=tuple(items), origin=origin))[:-CHAIN_BYTES]
-    new_chain = crc32(body, chain)
-    return body + new_chain.to_bytes(CHAIN_BYTES, "big"), new_chain
+    def encode(self, record: Record) -> bytes:
+        """A record of a wire type in the Confluent wire format; EncodeError where its schema has no room."""
+        wire = self._wires.get(type(record))
+        if wire is None:
+            raise EncodeError(f"{type(record).__name__} is not the value of any topic")
+        try:
+            return _write(wire.header, wire.schema, wire.form.to_datum(record))
+        except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:
+            raise EncodeError(f"{type(record).__name__}: {error}") from error
+
+    def decode(self, value: bytes | None) -> Record:
+        """The record of a value (Kafka's may be None); raises a DecodeError and nothing else."""
+        if value is None or len(value) < HEADER_BYTES or value[0]:
+            raise NotFramed("a value begins with a zero byte and a four-byte schema id")
+        schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
+        if schema_id not in self._types:
+            raise UnknownSchema(f"schema {schema_id} is not in schemas/avro/registry.json of this version")
+        try:
+            return self._read(self._wires[self._types[schema_id]], value, schema_id)
+        except Malformed:
+            raise
+        except Exception as error:  # what a hostile value makes fastavro raise is not documented
+            raise Malformed(f"schema {schema_id}: {type(error).__name__} {error}") from error
+
+    def seal(
+        self,
+        envelope: type[Envelope],
+        items: Iterable[Any],
+        stage: str,
+        partition: int,
+        sequence: int,
+        chain: int,
+    ) -> tuple[bytes, int]:
+        """A stage's record, and its chain: that of ``chain``, the one before it, and of these bytes."""
+        origin = Origin(stage=stage, partition=partition, sequence=sequence, chain=0)
+        body = self.encode(envelope(items=tuple(items), origin=origin))[:-CHAIN_BYTES]
+        new_chain = crc32(body, chain)
+        return body + new_chain.to_bytes(CHAIN_BYTES, "big"), new_chain
+
+    def _read(self, wire: Wire, value: bytes, schema_id: int) -> Record:
+        written = self._schema(schema_id)
+        datum = _datum(value, written, None)
+        if _write(value[:HEADER_BYTES], written, datum) != value:
+            raise Malformed(f"schema {schema_id}: not the bytes that an encoder writes")
+        if written is not wire.schema:
+            datum = _datum(value, written, wire.schema)
+        record: Record = wire.form.from_datum(datum)
+        return record
+
+    def _wire(self, record: type[Record], schema_id: int) -> Wire:
+        header = b"\0" + schema_id.to_bytes(HEADER_BYTES - 1, "big")
+        return Wire(header, self._schema(schema_id), _record_form(record))
+
+    def _schema(self, schema_id: int) -> Any:
+        if schema_id not in self._schemas:
+            schema = msgspec.json.decode(self._files[schema_id].read_bytes())
+            self._schemas[schema_id] = fastavro.parse_schema(schema)
+        return self._schemas[schema_id]
 
 
 def chain_of(value: bytes, chain: int) -> int:
@@ -83,25 +124,14 @@ def chain_of(value: bytes, chain: int) -> int:
     return crc32(memoryview(value)[:-CHAIN_BYTES], chain)
 
 
-def _write(wire: Wire, record: Record) -> bytes:
+def _write(header: bytes, schema: Any, datum: Any) -> bytes:
     out = BytesIO()
-    out.write(wire.header)
-    fastavro.schemaless_writer(out, wire.schema, wire.to_datum(record))
+    out.write(header)
+    fastavro.schemaless_writer(out, schema, datum)
     return out.getvalue()
 
 
-def _read(wire: Wire, value: bytes, schema_id: int) -> Record:
-    written = _schema(schema_id)
-    datum: Any = _read_datum(value, written, None)
-    out = BytesIO(value[:HEADER_BYTES])
-    out.seek(HEADER_BYTES)
-    fastavro.schemaless_writer(out, written, datum)
-    if out.getvalue() != value:
-        raise Malformed(f"schema {schema_id}: not the bytes that an encoder writes")
-    return wire.from_datum(datum if written is wire.schema else _read_datum(value, written, wire.schema))
-
-
-def _read_datum(value: bytes, written: Any, wanted: Any) -> Any:
+def _datum(value: bytes, written: Any, wanted: Any) -> Any:
     source = BytesIO(value)
     source.seek(HEADER_BYTES)
     return fastavro.schemaless_reader(
@@ -178,21 +208,5 @@ def _union_form(records: list[type[Record]]) -> Form:
     return Form(to_datum, lambda named: makers[named[0]](named[1]))
 
 
-def _wire(record: type[Record]) -> Wire:
-    schema_id = _RELEASES[record.__name__][-1].id
-    form = _record_form(record)
-    header = b"\0" + schema_id.to_bytes(HEADER_BYTES - 1, "big")
-    return Wire(header, _schema(schema_id), form.to_datum, form.from_datum)
-
-
-@lru_cache
-def _schema(schema_id: int) -> Any:
-    return fastavro.parse_schema(_FILES[schema_id].schema())
-
-
-_RELEASES: Final = registry.read()
-_FILES: Final = {release.id: release for releases in _RELEASES.values() for release in releases}
-_TYPES: Final = {
-    release.id: record for record in WIRE_TYPES for release in _RELEASES.get(record.__name__, ())
-}
-_WIRES: Final = {record: _wire(record) for record in set(_TYPES.values())}
+_CODEC: Final = Codec()
+encode, decode, seal = _CODEC.encode, _CODEC.decode, _CODEC.seal

@@ -20,10 +20,6 @@ class Release(msgspec.Struct, frozen=True):
     id: int
     file: str
 
-    def schema(self) -> dict[str, Any]:
-        """The released schema as parsed JSON."""
-        return load(self.file)
-
 
 Registry = dict[str, tuple[Release, ...]]
 """Type name -> its releases, oldest first; values are written under the last one's id."""
