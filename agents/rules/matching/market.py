@@ -1,0 +1,64 @@
+"""The state of the market: instruments, halts, marks. What is of another partition is none of ours."""
+
+from msgspec.structs import replace
+
+from agents.rules.matching.turn import ANSWERS, Turn
+from schemas.control_events import InstrumentDefined, MarkSet, TradingHalted, TradingResumed
+from schemas.events import MarkChanged
+from schemas.partitioner import partition_of
+from tables.book import Book
+from tables.matching import BookRow
+
+
+def define(turn: Turn, event: InstrumentDefined) -> None:
+    """Opens a book, or changes its session; orders that stand keep the expiry they have."""
+    instrument = event.instrument
+    if partition_of(instrument.symbol, turn.counts.books) != turn.partition:
+        return
+    book = turn.books.by_symbol.get(instrument.symbol)
+    if book is None:
+        turn.books.define(
+            instrument.symbol, BookRow(instrument.session_end_minute_utc, instrument.trading_state)
+        )
+    else:
+        book.session_end_minute_utc = instrument.session_end_minute_utc
+        book.trading_state = instrument.trading_state
+        turn.books.save(book)
+
+
+def halt(turn: Turn, event: TradingHalted | TradingResumed) -> None:
+    """Halts, or lifts the halt of, one instrument or (None) all: two switches, and both must be off."""
+    halted = isinstance(event, TradingHalted)
+    if event.instrument is None:
+        turn.tables.clock = replace(turn.tables.clock, halted=halted)
+        for book in turn.books.by_symbol.values():
+            turn.books.refresh(book)
+    elif event.instrument in turn.books.by_symbol:
+        book = turn.books.by_symbol[event.instrument]
+        book.halted = halted
+        turn.books.save(book)
+
+
+def set_mark(turn: Turn, event: MarkSet) -> None:
+    """Takes an operator's or a feed's mark, which holds until the next, and tells it at once."""
+    book = turn.books.by_symbol.get(event.instrument)
+    if book is not None:
+        book.set_mark_ticks = event.price_ticks
+        _tell_mark(turn, book, event.price_ticks)
+
+
+def tell_marks(turn: Turn) -> None:
+    """Tells each mark that changed since it was told, by instrument."""
+    for _, book in sorted(turn.books.by_symbol.items()):
+        mark = book.mark_ticks
+        if mark is not None and mark != book.sent_mark_ticks:
+            _tell_mark(turn, book, mark)
+
+
+def _tell_mark(turn: Turn, book: Book, price_ticks: int) -> None:
+    book.sent_mark_ticks = price_ticks
+    turn.books.save(book)
+    event = MarkChanged(instrument=book.instrument, price_ticks=price_ticks, at_ns=turn.now_ns)
+    turn.send(turn.market_data, event)
+    for partition in range(turn.counts.accounts):
+        turn.send((ANSWERS, partition), event)
