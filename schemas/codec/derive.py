@@ -54,7 +54,7 @@ def _record(record: type[Record], named: set[str]) -> Schema:
 def _field(field: msgspec.structs.FieldInfo, hint: Any, named: set[str]) -> dict[str, Any]:
     schema: dict[str, Any] = {"name": field.name, "type": _type(hint, named)}
     if field.default is not msgspec.NODEFAULT:
-        schema["default"] = msgspec.to_builtins(field.default)
+        schema["default"] = msgspec.json.decode(msgspec.json.encode(field.default))
     return schema
 
 
