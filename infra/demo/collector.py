@@ -5,12 +5,19 @@ from typing import Final
 
 from infra.demo.plain_book import Level
 from infra.demo.report import Money
-from schemas import commands, events, settlement_events
+from schemas import commands, control_events, events, settlement_events, topics
 from schemas.envelopes import Envelope, Origin
 from schemas.record import Record, Side
-from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, MARKET_DATA, SETTLEMENT_EVENTS, TRADES
 
-TOPICS: Final = (ACCOUNT_COMMANDS, ACCOUNT_EVENTS, TRADES, MARKET_DATA, SETTLEMENT_EVENTS)
+TOPICS: Final = (
+    topics.ACCOUNT_COMMANDS,
+    topics.BOOK_COMMANDS,
+    topics.ACCOUNT_EVENTS,
+    topics.CONTROL_EVENTS,
+    topics.TRADES,
+    topics.MARKET_DATA,
+    topics.SETTLEMENT_EVENTS,
+)
 """What the collector must be given, each partition in its order."""
 
 
@@ -24,6 +31,11 @@ class Collector:
         self.answered_ns: dict[str, int] = {}
         self.positions: dict[str, settlement_events.PositionChanged] = {}
         self.balances: dict[str, settlement_events.BalanceChanged] = {}
+        self.defined: set[str] = set()
+        self.marks: dict[str, int] = {}
+        self.fills = 0
+        self.confirmed = 0
+        self.said: Counter[str] = Counter()
         self.repeats: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self._levels: dict[tuple[Side, int], int] = {}
@@ -32,15 +44,21 @@ class Collector:
 
     def take(self, topic: str, partition: int, record: Envelope, read_ns: int) -> None:
         """Fold one record of a topic, read at a time of the reader's clock; a repeat changes nothing."""
-        if record.origin is not None and self._is_repeat(topic, partition, record.origin):
-            self.repeats[record.origin.stage] += 1
-            return
-        if topic != ACCOUNT_COMMANDS:  # which repeats what matching tells accounts
-            for item in record.items:
-                self._item(item, read_ns)
-        elif record.origin is None:
-            for item in record.items:
-                self._sent_by_edge(item)
+        if record.origin is not None:
+            if self._is_repeat(topic, partition, record.origin):
+                self.repeats[record.origin.stage] += 1
+                return
+            self.said[record.origin.stage] += 1
+        for item in record.items:
+            match topic:
+                case topics.ACCOUNT_COMMANDS:
+                    self._told_to_risk(item)
+                case topics.ACCOUNT_EVENTS | topics.CONTROL_EVENTS:
+                    self._answer(item, read_ns)
+                case topics.SETTLEMENT_EVENTS:
+                    self._settled(item)
+                case _:
+                    self._traded(item)
 
     def money(self, deposited_minor: int) -> Money:
         """What accounts hold, and where the cash is."""
@@ -78,25 +96,21 @@ class Collector:
         self._last[source] = origin.sequence
         return False
 
-    def _sent_by_edge(self, item: Record) -> None:
-        """Note a command, which intake sends again with the same id where it was killed before its commit."""
+    def _told_to_risk(self, item: Record) -> None:
+        """Note commands, which intake sends again with the same id where it was killed before its commit."""
         match item:
             case commands.PlaceOrder() | commands.CancelOrder() | commands.ReplaceOrder():
                 self.repeats["intake"] += item.client_order_id in self._sent
                 self._sent.add(item.client_order_id)
+            case control_events.AccountDefined():
+                self.defined.add(item.account.account)
+            case events.MarkChanged():
+                self.marks[item.instrument] = item.price_ticks
             case _:
-                pass
+                pass  # fills and the like, which come on account-events too
 
-    def _item(self, item: Record, read_ns: int) -> None:
+    def _answer(self, item: Record, read_ns: int) -> None:
         match item:
-            case events.Trade():
-                self.trades.append(item)
-            case events.LevelChanged():
-                self._level(item)
-            case settlement_events.PositionChanged():
-                self.positions[item.account] = item
-            case settlement_events.BalanceChanged():
-                self.balances[item.account] = item
             case events.OrderRejected():
                 self.refusals[item.client_order_id] = item.reason
                 self.answered_ns.setdefault(item.client_order_id, read_ns)
@@ -107,13 +121,34 @@ class Collector:
                 self.answered_ns.setdefault(item.client_order_id, read_ns)
             case events.OrderCancelled(command_id=str(command_id)):
                 self.answered_ns.setdefault(command_id, read_ns)
-            case events.CashDeposited() | events.CommandRefused():
+            case events.OrderFilled():
+                self.fills += 1
+            case events.CashDeposited() | control_events.CommandApplied():
+                self.answered_ns.setdefault(item.command_id, read_ns)
+            case events.CommandRefused():
+                self.refusals[item.command_id] = item.reason
                 self.answered_ns.setdefault(item.command_id, read_ns)
             case _:
-                pass  # what a client does not ask for: confirmations, ledger, control
+                pass  # what control tells every partition
 
-    def _level(self, item: events.LevelChanged) -> None:
-        if item.quantity_lots:
-            self._levels[item.side, item.price_ticks] = item.quantity_lots
-        else:
-            self._levels.pop((item.side, item.price_ticks), None)
+    def _settled(self, item: Record) -> None:
+        match item:
+            case settlement_events.PositionChanged():
+                self.positions[item.account] = item
+            case settlement_events.BalanceChanged():
+                self.balances[item.account] = item
+            case settlement_events.TradeConfirmed():
+                self.confirmed += 1
+            case _:
+                pass  # the ledger and the obligations behind these
+
+    def _traded(self, item: Record) -> None:
+        match item:
+            case events.Trade():
+                self.trades.append(item)
+            case events.LevelChanged(quantity_lots=0):
+                self._levels.pop((item.side, item.price_ticks), None)
+            case events.LevelChanged():
+                self._levels[item.side, item.price_ticks] = item.quantity_lots
+            case _:
+                pass  # of book-commands only the origins count

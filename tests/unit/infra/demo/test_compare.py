@@ -1,15 +1,7 @@
-import pytest
-
 from infra.demo.compare import compare_books, compare_refusals, compare_trades
 from infra.demo.plain_book import Fill, Level
-from infra.demo.session import Session, read_session
+from infra.demo.session import Session
 from schemas.events import Trade
-
-
-@pytest.fixture(scope="module")
-def sample() -> Session:
-    """The real recording, read once."""
-    return read_session()
 
 
 def trade(fill: Fill, *, taker_buys: bool = True, suffix: str = "") -> Trade:

@@ -2,8 +2,6 @@ import gzip
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from infra.demo.plain_book import Fill, Level
 from infra.demo.session import Session, exchange_id, read_session
 from schemas.commands import CancelOrder, PlaceOrder, ReplaceOrder
@@ -37,12 +35,6 @@ def shown(session: Session) -> list[str]:
             case ReplaceOrder():
                 lines.append(f"replace {command.original_client_order_id} {command.quantity_lots}")
     return lines
-
-
-@pytest.fixture(scope="module")
-def sample() -> Session:
-    """The real recording, read once."""
-    return read_session()
 
 
 def test_the_sample_is_repeated_as_far_as_a_plain_book_can(sample: Session) -> None:
