@@ -40,14 +40,21 @@ def build() -> None:
 
 def main() -> None:
     """Builds, where there is need and a compiler."""
-    from setuptools.errors import CompileError
-
     if ENGINE == "compiled":
+        return
+    try:
+        from setuptools.errors import CompileError
+    except ImportError as error:
+        _say_why_not(error)
         return
     try:
         build()
     except (ImportError, CompileError) as error:
-        sys.stderr.write(f"The compiled codec cannot be built, fastavro serves: {error}\n")
+        _say_why_not(error)
+
+
+def _say_why_not(error: Exception) -> None:
+    sys.stderr.write(f"The compiled codec cannot be built, fastavro serves: {error}\n")
 
 
 if __name__ == "__main__":
