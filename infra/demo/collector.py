@@ -44,11 +44,10 @@ class Collector:
 
     def take(self, topic: str, partition: int, record: Envelope, read_ns: int) -> None:
         """Fold one record of a topic, read at a time of the reader's clock; a repeat changes nothing."""
-        if record.origin is not None:
-            if self._is_repeat(topic, partition, record.origin):
-                self.repeats[record.origin.stage] += 1
-                return
-            self.said[record.origin.stage] += 1
+        if record.origin is not None and self._is_repeat(topic, partition, record.origin):
+            self.repeats[record.origin.stage] += 1
+            return
+        self.said[record.origin.stage if record.origin else "intake"] += 1
         for item in record.items:
             match topic:
                 case topics.ACCOUNT_COMMANDS:

@@ -16,6 +16,7 @@ import msgspec
 
 from infra.demo.accounts import LOTS_PER_BTC, TICKS_PER_USD
 from infra.demo.plain_book import Fill
+from infra.errors import OperatorError
 from schemas.record import Side
 
 Action = Literal["created", "changed", "deleted"]
@@ -23,7 +24,7 @@ _SIDES: Final[dict[str, Side]] = {"bid": "BUY", "ask": "SELL", "buy": "BUY", "se
 _NS_PER_MS: Final = 1_000_000
 
 
-class RecordingNotInstalledError(Exception):
+class RecordingNotInstalledError(OperatorError):
     """The optional dependency with the recording is not there."""
 
 

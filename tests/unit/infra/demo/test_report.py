@@ -33,9 +33,8 @@ GOOD = DemoResult(
     cancel_refusals={},
     book=(
         BookRow("SELL", Level(7_835_100, 1), Level(7_835_100, 1)),
-        BookRow("BUY", Level(7_835_000, 2), None),
+        BookRow("BUY", Level(7_835_000, 2), Level(7_835_000, 2)),
     ),
-    book_of_views_agrees=True,
     money=Money(
         accounts_holding=2,
         gross_position_lots=6,
@@ -48,7 +47,7 @@ GOOD = DemoResult(
     ),
     kills=(StageKill("risk", 1.0, 0.5, 12),),
     gaps=0,
-    audit=(Check("fills pair", holds=True, seen="282"),),
+    further=(Check("fills pair", holds=True, seen="282"),),
     views=("http://127.0.0.1:8600/books/BTC-USD",),
     picture="demo.png",
 )
@@ -65,8 +64,8 @@ BREACHES: dict[str, dict[str, object]] = {
     "what was deposited": {"money": msgspec.structs.replace(GOOD.money, house_cash_minor=1)},
     "world outside": {"money": msgspec.structs.replace(GOOD.money, outside_cash_minor=-99)},
     "clearing": {"money": msgspec.structs.replace(GOOD.money, clearing_cash_minor=1)},
-    "book view": {"book_of_views_agrees": False},
-    "fills pair": {"audit": (Check("fills pair", holds=False, seen="281"),)},
+    "best levels": {"book": (BookRow("BUY", Level(7_835_000, 2), None),)},
+    "fills pair": {"further": (Check("fills pair", holds=False, seen="281"),)},
 }
 
 

@@ -1,0 +1,146 @@
+"""The whole demo: an engine of its own, the recorded session through it, and what came of it."""
+
+import shutil
+from collections import Counter
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from infra.commands.progress import jar_bar, uninterrupted, until_interrupted
+from infra.demo.compare import TradeComparison, compare_books, compare_refusals, compare_trades
+from infra.demo.latency import over_all, over_time
+from infra.demo.picture import Kill, PictureData, TradePoint, draw
+from infra.demo.plain_book import Fill
+from infra.demo.replay import Replay
+from infra.demo.report import DemoResult, print_report
+from infra.demo.session import Session, read_session
+from infra.engine import Engine
+from infra.processes import FolderLock
+from infra.settings import Settings
+from schemas.commands import PlaceOrder
+
+_NS_PER_MINUTE: Final = 60_000_000_000
+_NS_PER_S: Final = 1_000_000_000
+_BOOK_DEPTH: Final = 10
+_DRAWN_DEPTH: Final = 200
+
+
+def run(settings: Settings, console: Console, *, rate: int, keep: bool) -> int:
+    """Run the demo on an engine under ``DATA_FOLDER/demo``, and give the exit code.
+
+    Raises:
+        OperatorError: the engine did not come up, or the session did not get through it.
+
+    """
+    settings = fresh(settings)
+    session = read_session()
+    console.log(
+        f"read {sum(session.rows.values()):,} rows: {len(session.commands):,} commands", highlight=False
+    )
+    engine = Engine(settings, lambda line: console.log(line, highlight=False))
+    code = 1
+    try:
+        with until_interrupted():
+            with jar_bar(console) as on_jar:
+                engine.start(on_jar)
+            code = print_report(_play(engine, session, console, rate), console)
+            if keep:
+                console.print(
+                    f"The engine stays up: Kafka {engine.settings.kafka_bootstrap}. Ctrl-C stops it."
+                )
+                engine.run()
+    finally:
+        with uninterrupted():
+            engine.stop()
+    return code
+
+
+def fresh(settings: Settings) -> Settings:
+    """Empty the demo's folder, and give settings for it.
+
+    With one account partition the engine sees the orders of all accounts as the recording has them. The folder
+    must be new, since an engine answers a command that it knows with the first outcome.
+    """
+    folder = settings.data_folder.absolute() / "demo"
+    lock = FolderLock(folder).acquire()
+    for child in folder.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+    lock.release()
+    return settings.model_copy(update={"data_folder": folder, "account_partitions": 1})
+
+
+def _play(engine: Engine, session: Session, console: Console, rate: int) -> DemoResult:
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(f"{rate:,} commands a second", total=len(session.commands))
+        replay = Replay(
+            engine,
+            session,
+            rate,
+            engine.settings.start_timeout_s,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        try:
+            replay.prepare()
+            replay.run()
+        finally:
+            replay.close()
+    return _result(engine, session, replay)
+
+
+def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
+    collector = replay.collector
+    samples = replay.samples()
+    trades = compare_trades(session, collector.trades, collector.refusals)
+    path = engine.settings.data_folder / "demo.png"
+    kills = replay.kills()
+    draw(
+        PictureData(
+            **_points(session, trades),
+            recorded_book=session.recorded_book,
+            engine_book=collector.book(_DRAWN_DEPTH),
+            latency=over_time(samples),
+            kills=[Kill(kill.stage, kill.at_s) for kill in kills],
+        ),
+        path,
+    )
+    return DemoResult(
+        rows=session.rows,
+        commands=len(session.commands),
+        answered=replay.answered(),
+        seconds=(replay.end_ns - replay.start_ns) / _NS_PER_S,
+        latency=over_all(samples),
+        trades=trades,
+        refusals=compare_refusals(session, collector.refusals),
+        cancel_refusals=collector.cancel_refusals,
+        book=compare_books(session, collector.book(_BOOK_DEPTH), _BOOK_DEPTH),
+        money=collector.money(sum(deposit.amount_minor for deposit in session.deposits)),
+        kills=kills,
+        gaps=collector.gaps.total(),
+        further=(),
+        views=[f"{address} ({name})" for name, address in engine.views.items()],
+        picture=str(path),
+    )
+
+
+def _points(session: Session, trades: TradeComparison) -> dict[str, list[TradePoint]]:
+    """Give the trades of the picture in the recording's time; a made-up one stands where its taker was sent."""
+    left = Counter(difference.fill for difference in trades.missing)
+    exact, missing = [], []
+    for trade in session.recorded:
+        lost = left[trade.fill] > 0
+        left[trade.fill] -= lost
+        (missing if lost else exact).append(_point(session, trade.fill, trade.at_ns))
+    sent_at_ns = {
+        order.client_order_id: order.at_ns for order in session.commands if isinstance(order, PlaceOrder)
+    }
+    made_up = [
+        _point(session, fill, max(sent_at_ns[fill.buy_id], sent_at_ns[fill.sell_id]))
+        for fill in (difference.fill for difference in trades.made_up)
+    ]
+    return {"exact": exact, "missing": missing, "made_up": made_up}
+
+
+def _point(session: Session, fill: Fill, at_ns: int) -> TradePoint:
+    return TradePoint((at_ns - session.opened_at_ns) / _NS_PER_MINUTE, fill.price_ticks, fill.quantity_lots)
