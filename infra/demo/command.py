@@ -25,6 +25,12 @@ def demo(context: click.Context, *, keep: bool, rate: int) -> None:
     Example:
       trading demo --keep
     """  # noqa: D301
+    from infra.demo.session import read_session
+
+    console = Console()
+    session = read_session()  # first: it says what to install
+    console.log(f"{sum(session.rows.values()):,} recorded rows are {len(session.commands):,} commands")
+
     from infra.demo.run import run
 
-    context.exit(run(Settings.load(), Console(), rate=rate, keep=keep))
+    context.exit(run(Settings.load(), session, console, rate=rate, keep=keep))

@@ -14,7 +14,7 @@ from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
 from infra.demo.replay import Replay
 from infra.demo.report import DemoResult, print_report
-from infra.demo.session import Session, read_session
+from infra.demo.session import Session
 from infra.engine import Engine
 from infra.processes import FolderLock
 from infra.settings import Settings
@@ -26,18 +26,14 @@ _BOOK_DEPTH: Final = 10
 _DRAWN_DEPTH: Final = 200
 
 
-def run(settings: Settings, console: Console, *, rate: int, keep: bool) -> int:
-    """Run the demo on an engine under ``DATA_FOLDER/demo``, and give the exit code.
+def run(settings: Settings, session: Session, console: Console, *, rate: int, keep: bool) -> int:
+    """Run the session through an engine under ``DATA_FOLDER/demo``, and give the exit code.
 
     Raises:
         OperatorError: the engine did not come up, or the session did not get through it.
 
     """
     settings = fresh(settings)
-    session = read_session()
-    console.log(
-        f"read {sum(session.rows.values()):,} rows: {len(session.commands):,} commands", highlight=False
-    )
     engine = Engine(settings, lambda line: console.log(line, highlight=False))
     code = 1
     try:
@@ -59,8 +55,8 @@ def run(settings: Settings, console: Console, *, rate: int, keep: bool) -> int:
 def fresh(settings: Settings) -> Settings:
     """Empty the demo's folder, and give settings for it.
 
-    With one account partition the engine sees the orders of all accounts as the recording has them. The folder
-    must be new, since an engine answers a command that it knows with the first outcome.
+    With one account partition the engine sees the orders of all accounts as the recording has them. The
+    folder must be new, since an engine answers a command that it knows with the first outcome.
     """
     folder = settings.data_folder.absolute() / "demo"
     lock = FolderLock(folder).acquire()
@@ -125,9 +121,10 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
 
 
 def _points(session: Session, trades: TradeComparison) -> dict[str, list[TradePoint]]:
-    """Give the trades of the picture in the recording's time; a made-up one stands where its taker was sent."""
+    """Give the picture's trades in the recording's time; a made-up one stands where its taker was sent."""
     left = Counter(difference.fill for difference in trades.missing)
-    exact, missing = [], []
+    exact: list[TradePoint] = []
+    missing: list[TradePoint] = []
     for trade in session.recorded:
         lost = left[trade.fill] > 0
         left[trade.fill] -= lost
