@@ -17,7 +17,7 @@ from agents.stage.death import Death
 from agents.stage.errors import StageError
 from agents.stage.fold import Stage
 from agents.stage.partitions import Partitions
-from infra.engine import Worker
+from infra.workers import Worker
 from infra.settings import Settings
 from schemas.topics import ORDERS, PartitionCounts
 
@@ -46,7 +46,7 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str, driver: str) -
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     config = stage_config(settings, replica, number, driver)
-    words = Worker(stages, replica).last_words(settings.data_folder.absolute())
+    words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
     run = partial(_run, stages, config, settings, partial(Death, last_words=words))
     try:

@@ -166,6 +166,8 @@ class Partitions:
             checkpointer = before.checkpointer
         else:
             checkpointer = Checkpointer(changelog, store, recovered.changelog_end)
+        if recovered.is_first:  # before it speaks: from now on "no checkpoint, yet it spoke" means a lost changelog
+            checkpointer.commit(recovered.fold.checkpoint(), lambda: None)
         with self._folding:
             self._owned[partition] = Owned(recovered.fold, checkpointer)
         log.info(

@@ -21,11 +21,12 @@ class Abandoned(Exception):  # noqa: N818 - not an error: the partition is wante
 
 
 class Recovered(NamedTuple):
-    """A fold that is complete to the changelog's end."""
+    """A fold that is complete to the changelog's end. ``is_first``: its changelog holds no checkpoint yet."""
 
     fold: Fold
     changelog_end: int
-    from_memory: bool
+    from_memory: bool = False
+    is_first: bool = False
 
 
 class Inbox(NamedTuple):
@@ -67,12 +68,13 @@ def recover(
         store.wipe()
         fold, begin = make(), bounds.start
     _read(fold, changelog, begin, wanted)  # (d)
-    if not fold.has_meta and peer is not None:
+    is_first = not fold.has_meta
+    if is_first and peer is not None:
         _read(fold, peer, peer.bounds().start, wanted)
         fold.tables.mark_all()
     fold.begin()
     _check_place(fold, inbox)  # (e)
-    return Recovered(fold, bounds.end, from_memory=False)
+    return Recovered(fold, bounds.end, is_first=is_first)
 
 
 def _load_store(fold: Fold, store: LocalStore, bounds: Bounds, now_ns: int) -> int | None:
