@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "dead-letters": ("infra.cli_desk:dead_letters", "List, show and replay what could not be read."),
     "skip": ("infra.cli_desk:skip", "Make one inbox record a no-op, on every replica."),
     "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
-    "bench": ("infra.bench:bench", "Measure how fast the engine is on this machine."),
+    "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
     "broker": ("infra.commands.broker:broker", "Run the embedded broker alone, in the foreground."),
     "worker": (

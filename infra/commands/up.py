@@ -24,7 +24,7 @@ def up(*, as_json: bool) -> None:
     Example:
       TRADING_DATA_FOLDER=/var/lib/trading trading up
     """  # noqa: D301
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, log_path=False)
     engine = Engine(Settings.load(), lambda line: console.log(line, highlight=False))
     try:
         with until_interrupted():
