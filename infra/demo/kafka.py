@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from logging import getLogger
 from typing import Final, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
@@ -18,6 +19,7 @@ from schemas.partitioner import partition_of
 from schemas.topics import ACCOUNT_COMMANDS, BY_NAME, CONTROL, ORDERS, PartitionCounts
 
 _MESSAGES_PER_READ: Final = 500
+_log = getLogger("librdkafka")  # the embedded broker keeps it silent: what matters comes as an error
 _FLUSH_TIMEOUT_S: Final = 30
 
 
@@ -31,7 +33,7 @@ class Outlet:
     def __init__(self, settings: Settings) -> None:
         self._accounts = settings.account_partitions
         # idempotence keeps the order of what is sent, which here is the order of the recording
-        self._producer = Producer(settings.kafka(enable_idempotence=True, linger_ms=1))
+        self._producer = Producer(settings.kafka(enable_idempotence=True, linger_ms=1), logger=_log)
         self._failed: KafkaError | None = None
 
     def order(self, command: ClientCommand) -> None:
@@ -93,7 +95,8 @@ class Tap:
         self._consumer = Consumer(
             settings.kafka(
                 group_id="demo", enable_auto_commit=False, fetch_queue_backoff_ms=1, fetch_wait_max_ms=10
-            )
+            ),
+            logger=_log,
         )
         counts = PartitionCounts(settings.account_partitions, settings.book_partitions)
         self._consumer.assign(
