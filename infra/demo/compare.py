@@ -134,7 +134,7 @@ def _why_refused(order: PlaceOrder, mark_ticks: int) -> str:
     if order.price_ticks == 0:
         return "recorded at price 0: bids below half a dollar, which the recording rounds away"
     if not can_be_valued(order.quantity_lots, mark_ticks):
-        return "worth more at the mark than an int64 of 1e-10 USD can say"
+        return "worth more at the mark than an int64 of 1e-10 USD can say: no deposit is enough"
     return "not explained by the recording"
 
 
