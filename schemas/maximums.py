@@ -9,6 +9,11 @@ ORDERS_PER_RECORD = 500  # expiry and mass cancel: bounds one record's time (ms)
 FILLS_PER_RECORD = 20_000  # a sweep: two fills of ~250 bytes a trade stay under RECORD_BYTES
 ELECTIONS_PER_RECORD = 500  # stops elected in one record; the rest goes on by a continuation
 SETTLEMENTS_PER_RECORD = 500  # cash released and variations settled at one tick; the rest with the next
+EVICTIONS_PER_RECORD = (
+    2_000  # closed ids dropped at one tick, a few more to end a batch: 1 ms, 20,000/s at 10 ticks/s
+)
+EXAMINED_PER_RECORD = 200  # accounts whose margin is looked at in one tick; the rest at the next ones
+PENDING_REPLACES = 64  # unanswered replaces of one order: its row stays far under VALUE_BYTES
 RECORD_BYTES = 16 * 2**20  # message.max.bytes of every engine topic
 
 VALUE_BYTES = 64 * 2**10  # one table value: a checkpoint stays a burst of small writes

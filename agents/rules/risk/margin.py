@@ -1,0 +1,127 @@
+"""Margin: what an account's positions and open orders require, against what it is worth.
+
+Marks change for all accounts at once, many times a second; an account is valued when it is next asked for,
+and its own changes in between are applied to the sums it has. So a mark costs nothing, and an order only the
+holdings of its own account.
+"""
+
+from typing import Final
+
+from agents.rules.money import margin_minor, value_minor
+from agents.rules.outbox import Outbox
+from agents.rules.risk.desk import Desk, Holding, Ledger, Purse
+from schemas.maximums import EXAMINED_PER_RECORD, INT64_MAX
+from schemas.risk_events import MarginDeficit, MarginRestored
+from schemas.topics import RISK_EVENTS
+from tables.risk import CURSOR
+
+_START: Final = 0
+
+
+def required_minor(holding: Holding, buy_lots: int, sell_lots: int, open_minor: int, fees_minor: int) -> int:
+    """Margin of the worse side, rounded up, and worst fees.
+
+    Without a mark a position counts at its cost and open orders at their own worst prices.
+    """
+    instrument = holding.market.instrument
+    mark, bps = holding.market.mark_ticks, instrument.initial_margin_bps
+    if mark is None:
+        return margin_minor(1, abs(holding.open_cost_minor) + open_minor, 1, bps) + fees_minor
+    quantity = holding.quantity_lots
+    exposed = max(abs(quantity + buy_lots), abs(quantity - sell_lots))
+    return margin_minor(mark, exposed, instrument.minor_per_tick_lot, bps) + fees_minor
+
+
+def market_value_minor(holding: Holding) -> int:
+    """What a holding adds to equity; at its cost while there is no mark."""
+    if not holding.quantity_lots:
+        return 0
+    mark, cost = holding.market.mark_ticks, holding.open_cost_minor
+    worth = cost if mark is None else mark * holding.quantity_lots * holding.terms.minor_per_tick_lot
+    return value_minor(holding.terms.kind, worth, cost)
+
+
+def value(desk: Desk, purse: Purse) -> None:
+    """Brings a purse's requirement and value up to date with the marks."""
+    if purse.valued == desk.valuation:
+        return
+    purse.required_minor = purse.value_minor = 0
+    for holding in purse.holdings:
+        _value_holding(holding)
+        purse.required_minor += holding.required_minor
+        purse.value_minor += holding.value_minor
+    purse.valued = desk.valuation
+
+
+def revalue(desk: Desk, holding: Holding, purse: Purse) -> None:
+    """Takes a change of one holding into the sums, unless they are out of date anyway."""
+    if purse.valued == desk.valuation:
+        required, worth = holding.required_minor, holding.value_minor
+        _value_holding(holding)
+        purse.required_minor += holding.required_minor - required
+        purse.value_minor += holding.value_minor - worth
+
+
+def free_minor(desk: Desk, ledger: Ledger, purse: Purse) -> int:
+    """What may be withdrawn: min(cash - holds, equity - required); receipts wait for their day.
+
+    A cash account pays in full: what its futures cost stays held as long as they are, so they can never
+    owe more than there is.
+    """
+    settled = purse.cash_minor - max(purse.unsettled_minor, 0)
+    if ledger.account.account_type == "CASH":
+        return settled - purse.held_minor
+    value(desk, purse)
+    return min(settled, purse.cash_minor + purse.value_minor - purse.required_minor)
+
+
+def examine_next(desk: Desk, now_ns: int, outbox: Outbox) -> None:
+    """Looks at the margin of the next accounts in turn, so that each has its turn within a few ticks."""
+    start = desk.tables.cursors.get(CURSOR, _START)
+    stop = start + EXAMINED_PER_RECORD
+    for ledger in desk.by_number[start:stop]:
+        examine(desk, ledger, now_ns, outbox)
+    after = stop if stop < len(desk.by_number) else _START
+    if after != start:
+        desk.tables.cursors[CURSOR] = after
+
+
+def examine(desk: Desk, ledger: Ledger, now_ns: int, outbox: Outbox) -> None:
+    """Says once when an account's equity falls below what is required, and once when it is back."""
+    for currency in sorted(ledger.purses):
+        purse = ledger.purses[currency]
+        short, known = is_short(desk, ledger, purse), purse.key in desk.tables.deficits
+        if short == known:
+            continue
+        if short:
+            desk.tables.deficits[purse.key] = True
+        else:
+            del desk.tables.deficits[purse.key]
+        event = (MarginDeficit if short else MarginRestored)(
+            account=ledger.account.account,
+            currency=currency,
+            equity_minor=_bounded(purse.cash_minor + purse.value_minor),
+            required_minor=_bounded(purse.required_minor),
+            at_ns=now_ns,
+        )
+        outbox.send(RISK_EVENTS, desk.partition, event)
+
+
+def is_short(desk: Desk, ledger: Ledger, purse: Purse) -> bool:
+    """Whether only reducing orders may pass: equity below zero or below what is required."""
+    if ledger.account.account_type == "CASH":
+        return False
+    value(desk, purse)
+    return purse.cash_minor + purse.value_minor < purse.required_minor
+
+
+def _value_holding(holding: Holding) -> None:
+    holding.required_minor = required_minor(
+        holding, holding.buy_lots, holding.sell_lots, holding.open_minor, holding.fees_minor
+    )
+    holding.value_minor = market_value_minor(holding)
+
+
+def _bounded(amount: int) -> int:
+    """What an alert can say; a mark may be set so high that a sum is beyond it."""
+    return max(-INT64_MAX, min(amount, INT64_MAX))
