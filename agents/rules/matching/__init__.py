@@ -14,13 +14,12 @@ Where to find, or to add, what an order may do:
 All of them work on a ``turn`` (turn.py), which has the books (tables/books.py, tables/book.py).
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from agents.rules.matching import market, removal, stops
-from agents.rules.matching.entry import enter
-from agents.rules.matching.replacing import amend
+from agents.rules.matching import market, removal, replacing, stops
+from agents.rules.matching.entry import enter, reject
 from agents.rules.matching.turn import Turn
 from agents.rules.outbox import Outbox, Place
 from schemas import book_commands as asked
@@ -39,6 +38,7 @@ _NOT_OURS: Final = (
     control.MassCancelOrdered,
     control.RulesActivated,
 )
+_ON_ONE_BOOK: Final = (asked.EnterOrder, asked.RemoveOrder, asked.AmendOrder)
 
 
 class Matching:
@@ -63,27 +63,30 @@ class Matching:
         """Takes one item; AssertionError where risk or control broke a promise."""
         turn = self._turn
         turn.begin(place, outbox)
-        match item:
-            case asked.EnterOrder():
-                book = self._open(item.instrument)
-                enter(turn, book, item)
-                self._close(book)
-            case asked.RemoveOrder():
-                book = self._open(item.instrument)
-                removal.remove(turn, item)
-                self._close(book)
-            case asked.AmendOrder():
-                book = self._open(item.instrument)
-                amend(turn, book, item)
-                self._close(book)
-            case _:
-                self._apply_rare(item)
+        if isinstance(item, _ON_ONE_BOOK):
+            book = turn.books.by_symbol.get(item.instrument)
+            if book is None:
+                _refuse_unknown(turn, item)
+                return
+            self._open(book)
+            match item:
+                case asked.EnterOrder():
+                    enter(turn, book, item)
+                case asked.RemoveOrder():
+                    removal.remove(turn, item)
+                case asked.AmendOrder():
+                    replacing.amend(turn, book, item)
+            self._close(book)
+        else:
+            self._apply_rare(item)
 
     def _apply_rare(self, item: BookCommandItem) -> None:
         turn = self._turn
         match item:
             case asked.ContinueElections():
-                self._close(self._open(item.instrument))
+                book = turn.books.by_symbol[item.instrument]
+                self._open(book)
+                self._close(book)
             case asked.RemoveOrders():
                 removal.remove_many(turn, item)
                 self._close_all()
@@ -111,13 +114,10 @@ class Matching:
             self._close_all()
             market.tell_marks(turn)
 
-    def _open(self, instrument: str) -> Book:
-        """The book of a command; elections that are owed come before it."""
-        book = self._turn.books.by_symbol.get(instrument)
-        assert book is not None, f"{instrument} has no book: InstrumentDefined must come first"
+    def _open(self, book: Book) -> None:
+        """Begins a command on a book: elections that are owed come before it."""
         if book.unelected and book.refusal is None:
             stops.elect(self._turn, book)
-        return book
 
     def _close(self, book: Book) -> None:
         """Ends a command on a book: elections, its state, the levels that changed."""
@@ -130,3 +130,16 @@ class Matching:
     def _close_all(self) -> None:
         for _, book in sorted(self._turn.books.by_symbol.items()):
             self._close(book)
+
+
+def _refuse_unknown(turn: Turn, item: asked.EnterOrder | asked.RemoveOrder | asked.AmendOrder) -> None:
+    """Risk hears of an instrument from control, as we do, and may be sooner: its order can overtake the news."""
+    match item:
+        case asked.EnterOrder():
+            reject(turn, item, "unknown_instrument")
+        case asked.RemoveOrder():
+            removal.remove(turn, item)
+        case asked.AmendOrder():
+            replacing.reject(turn, item, "unknown_order")
+        case _:
+            assert_never(item)

@@ -23,7 +23,7 @@ def enter(turn: Turn, book: Book, command: EnterOrder) -> None:
         book.refusal or _past_expiry(turn, order) or (None if order.waiting else unmet(turn, book, order))
     )
     if reason is not None:
-        _reject(turn, command, reason)
+        reject(turn, command, reason)
         return
     _accept(turn, command, book.instrument)
     if order.waiting:
@@ -94,7 +94,8 @@ def _accept(turn: Turn, command: EnterOrder, instrument: str) -> None:
     )
 
 
-def _reject(turn: Turn, command: EnterOrder, reason: str) -> None:
+def reject(turn: Turn, command: EnterOrder, reason: str) -> None:
+    """Answers that the order was never accepted."""
     turn.answer(
         command.account,
         OrderRejected(

@@ -17,7 +17,7 @@ def amend(turn: Turn, book: Book, command: AmendOrder) -> None:
     """Takes a replace that risk let through."""
     order = turn.books.orders.get(command.order_id)
     if order is None:
-        _reject(turn, command, "unknown_order")
+        reject(turn, command, "unknown_order")
         return
     leaves = order.leaves_quantity_lots
     if command.quantity_lots is not None:
@@ -31,7 +31,7 @@ def amend(turn: Turn, book: Book, command: AmendOrder) -> None:
     )
     reason = _refusal(book, order, amended)
     if reason is not None:
-        _reject(turn, command, reason)
+        reject(turn, command, reason)
         return
     _tell(turn, command, amended)
     if leaves == 0:
@@ -90,7 +90,8 @@ def _tell(turn: Turn, command: AmendOrder, amended: BookOrder) -> None:
     )
 
 
-def _reject(turn: Turn, command: AmendOrder, reason: str) -> None:
+def reject(turn: Turn, command: AmendOrder, reason: str) -> None:
+    """Answers that the order stands as it was."""
     turn.answer(
         command.account,
         ReplaceRejected(

@@ -66,10 +66,11 @@ class Turn:
 
     def send(self, lane: tuple[str, int], event: Record) -> None:
         """Tells a partition of a channel."""
-        try:
-            self._lanes[lane].append(event)
-        except KeyError:
+        items = self._lanes.get(lane)
+        if items is None:
             self._lanes[lane] = [event]
+        else:
+            items.append(event)
 
     def account_partition(self, account: str) -> int:
         """The partition of risk and settlement that has this account."""
@@ -78,10 +79,11 @@ class Turn:
     def answer(self, account: str, event: Record) -> None:
         """Tells the account's partition, risk and settlement alike."""
         lane = self._lane_of.get(account) or self._lane_to(account)
-        try:
-            self._lanes[lane].append(event)
-        except KeyError:
+        items = self._lanes.get(lane)
+        if items is None:
             self._lanes[lane] = [event]
+        else:
+            items.append(event)
 
     def _lane_to(self, account: str) -> tuple[str, int]:
         lane = self._lane_of.get(account)
