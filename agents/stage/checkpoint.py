@@ -23,11 +23,13 @@ from tables.meta import META_KEY
 class Checkpointer:
     """Writes one partition's checkpoints."""
 
-    def __init__(self, changelog: Changelog, store: LocalStore, changelog_end: int) -> None:
-        """``changelog_end`` is the end up to which memory and changelog agree."""
+    def __init__(
+        self, changelog: Changelog, store: LocalStore, changelog_end: int, unstored: dict[bytes, bytes | None]
+    ) -> None:
+        """``changelog_end`` is the end up to which memory and changelog agree; the store lacks ``unstored``."""
         self._changelog, self._store = changelog, store
         self.changelog_end = changelog_end
-        self._unstored: dict[bytes, bytes | None] = {}
+        self._unstored = unstored
 
     def commit(self, checkpoint: Checkpoint, outputs_delivered: Callable[[], None]) -> None:
         """Makes a checkpoint hold; Fenced or CommitDoubtful end the process."""

@@ -165,7 +165,7 @@ class Partitions:
         if before is not None and recovered.from_memory:
             checkpointer = before.checkpointer
         else:
-            checkpointer = Checkpointer(changelog, store, recovered.changelog_end)
+            checkpointer = Checkpointer(changelog, store, recovered.changelog_end, recovered.unstored)
         if recovered.is_first:  # before it speaks: from now on "no checkpoint, yet it spoke" means a lost changelog
             checkpointer.commit(recovered.fold.checkpoint(), lambda: None)
         with self._folding:

@@ -1,7 +1,8 @@
 """How a partition comes back: from memory, the local store, the changelog, a peer; or not at all."""
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -9,10 +10,12 @@ import msgspec
 from agents.stage.errors import StartRefused
 from agents.stage.fold import Fold
 from tables.checkpointed.ports import Bounds, Changelog, LocalStore, StoreBroken, StoreState
+from tables.section import Change
 
 log = logging.getLogger(__name__)
 
 TOMBSTONES_KEPT_NS: Final = 7 * 24 * 3600 * 10**9  # delete.retention.ms of every changelog
+RECORDS_A_LOOK: Final = 1000  # between two looks at whether the partition is still wanted
 STORE_AGE_MAX_NS: Final = TOMBSTONES_KEPT_NS // 2  # older, and a removed key may rise from the local store
 
 
@@ -21,10 +24,15 @@ class Abandoned(Exception):  # noqa: N818 - not an error: the partition is wante
 
 
 class Recovered(NamedTuple):
-    """A fold that is complete to the changelog's end. ``is_first``: its changelog holds no checkpoint yet."""
+    """A fold that is complete to the changelog's end.
+
+    ``unstored`` is what was read of the changelog, which the local store does not have yet; ``is_first``:
+    the changelog holds no checkpoint.
+    """
 
     fold: Fold
     changelog_end: int
+    unstored: dict[bytes, bytes | None]
     from_memory: bool = False
     is_first: bool = False
 
@@ -61,20 +69,20 @@ def recover(
     changelog.fence()  # (a) the predecessor is shut out, its open transaction resolved
     bounds = changelog.bounds()
     if kept is not None and kept.changelog_end == bounds.end:  # (b) nobody wrote meanwhile
-        return Recovered(kept.fold, bounds.end, from_memory=True)
+        return Recovered(kept.fold, bounds.end, {}, from_memory=True)
     fold = make()
     begin = _load_store(fold, store, bounds, now_ns)
     if begin is None:  # (c)
         store.wipe()
         fold, begin = make(), bounds.start
-    _read(fold, changelog, begin, wanted)  # (d)
+    unstored = dict(_read(fold, changelog, begin, wanted))  # (d)
     is_first = not fold.has_meta
     if is_first and peer is not None:
-        _read(fold, peer, peer.bounds().start, wanted)
+        deque(_read(fold, peer, peer.bounds().start, wanted), maxlen=0)
         fold.tables.mark_all()
     fold.begin()
     _check_place(fold, inbox)  # (e)
-    return Recovered(fold, bounds.end, is_first=is_first)
+    return Recovered(fold, bounds.end, unstored, is_first=is_first)
 
 
 def _load_store(fold: Fold, store: LocalStore, bounds: Bounds, now_ns: int) -> int | None:
@@ -96,10 +104,11 @@ def _is_usable(state: StoreState, bounds: Bounds, now_ns: int) -> bool:
     return young and bounds.start <= state.next_offset <= bounds.end
 
 
-def _read(fold: Fold, changelog: Changelog, begin: int, wanted: Callable[[], bool]) -> None:
-    for count, record in enumerate(changelog.read(begin)):
-        fold.load(record.key, record.value)
-        if not count % 1000 and not wanted():
+def _read(fold: Fold, changelog: Changelog, begin: int, wanted: Callable[[], bool]) -> Iterator[Change]:
+    for count, (_, key, value) in enumerate(changelog.read(begin)):
+        fold.load(key, value)
+        yield key, value
+        if not count % RECORDS_A_LOOK and not wanted():
             raise Abandoned
 
 

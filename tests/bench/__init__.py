@@ -1,1 +1,1 @@
-"""How fast it is, in ratios measured in one run."""
+"""Benchmarks: they print what they measured, and are not timed tests."""

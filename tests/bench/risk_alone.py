@@ -54,7 +54,9 @@ class Run:
         start = perf_counter_ns()
         self.risk.apply(item, place, outbox)  # type: ignore[arg-type]  # any item of the inbox
         self.spent_ns[type(item).__name__].append(perf_counter_ns() - start)
-        return [it for (channel, _), items in outbox.items.items() for it in items if channel == BOOK_COMMANDS]
+        return [
+            it for (channel, _), items in outbox.items.items() for it in items if channel == BOOK_COMMANDS
+        ]
 
     def round(self, first: int, side: Side, price: int) -> None:
         entered = []
@@ -166,11 +168,14 @@ def main() -> None:
         for number in range(orders // ROUND):
             run.round(number * ROUND, "SELL" if number % 2 else "BUY", 10_000 + number % 5)
         check_risk(run.risk)
-        print(f"{account_type} accounts, {instruments} instruments, {orders} orders: us an item (mean, p99)")
+        print(
+            f"{account_type} accounts, {instruments} instruments, {orders} orders: us an item (median, mean, p99)"
+        )
         for name, spent in sorted(run.spent_ns.items()):
             spent.sort()
-            mean, p99 = sum(spent) / len(spent) / 1000, spent[len(spent) * 99 // 100] / 1000
-            print(f"  {name:15} {len(spent):8} {mean:8.2f} {p99:8.2f}")
+            median, p99 = (spent[len(spent) * part // 100] / 1000 for part in (50, 99))
+            mean = sum(spent) / len(spent) / 1000
+            print(f"  {name:15} {len(spent):8} {median:8.2f} {mean:8.2f} {p99:8.2f}")
 
 
 if __name__ == "__main__":
