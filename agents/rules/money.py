@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.book_commands import Terms
 from schemas.maximums import BASIS_POINTS, INT64_MAX
-from schemas.record import InstrumentKind, Liquidity, Side
+from schemas.record import Liquidity, Side
 
 
 class Booked(msgspec.Struct, frozen=True, gc=False):
@@ -60,14 +60,9 @@ def worst_fee_minor(
     return quantity_lots * fee_minor(price_ticks * minor_per_tick_lot, max(maker_bps, taker_bps, 0))
 
 
-def margin_minor(price_ticks: int, quantity_lots: int, minor_per_tick_lot: int, margin_bps: int) -> int:
-    """The margin of an exposure: ceil(|price x quantity| x bps / 10,000)."""
-    return -(-abs(price_ticks * quantity_lots * minor_per_tick_lot) * margin_bps // BASIS_POINTS)
-
-
-def value_minor(kind: InstrumentKind, market_minor: int, open_cost_minor: int) -> int:
-    """What a position adds to equity: its market value, of a future only what it is above its open cost."""
-    return market_minor - open_cost_minor if kind == "FUTURE" else market_minor
+def margin_minor(exposure: int, margin_bps: int) -> int:
+    """The margin of an exposure in minor units, zero or more: ceil(exposure x bps / 10,000)."""
+    return -(-exposure * margin_bps // BASIS_POINTS)
 
 
 def book_fill(

@@ -33,8 +33,6 @@ _EMPTY: Final = CashRow(0, 0)
 Claim = tuple[int, int, int]
 """What an order may still take: lots, their cost in minor units at its worst price, the worst fees."""
 
-NO_CLAIM: Final[Claim] = (0, 0, 0)
-
 
 class Market(msgspec.Struct, gc=False):
     """An instrument, its mark price (None before the first), and the partition of its book."""
@@ -219,9 +217,7 @@ class Desk:
             holding = self.holding(ledger, self.markets[order.instrument])
             ledger.open_orders += 1
             purse = ledger.purses[holding.terms.currency]
-            move_claim(
-                holding, purse, order.side, NO_CLAIM, claim_of(order, holding.terms.minor_per_tick_lot)
-            )
+            move_claim(holding, purse, order.side, claim_of(order, holding.terms.minor_per_tick_lot))
 
     def _derive_due(self) -> None:
         for key, command in self.tables.commands.items():
@@ -273,9 +269,20 @@ def claim_of(order: OrderRow, minor_per_tick_lot: int) -> Claim:
     return claim_at(lots - order.cum_quantity_lots, price, minor_per_tick_lot, order.fee_bps)
 
 
-def move_claim(holding: Holding, purse: Purse, side: Side, before: Claim, after: Claim) -> None:
-    """Changes the totals by what an order claimed before and claims after."""
-    lots, cost, fees = after[0] - before[0], after[1] - before[1], after[2] - before[2]
+def change_of(before: OrderRow, after: OrderRow, minor_per_tick_lot: int) -> Claim:
+    """How an order's claim changes with its row."""
+    if before.hold_price_ticks == after.hold_price_ticks and not before.pending and not after.pending:
+        left = before.quantity_lots - before.cum_quantity_lots
+        lots = after.quantity_lots - after.cum_quantity_lots - left
+        return claim_at(lots, after.hold_price_ticks, minor_per_tick_lot, after.fee_bps)
+    lots, cost, fees = claim_of(before, minor_per_tick_lot)
+    then = claim_of(after, minor_per_tick_lot)
+    return then[0] - lots, then[1] - cost, then[2] - fees
+
+
+def move_claim(holding: Holding, purse: Purse, side: Side, change: Claim) -> None:
+    """Changes the totals by a change of what an order claims."""
+    lots, cost, fees = change
     if side == "BUY":
         holding.buy_lots += lots
         holding.buy_claim_minor += cost + fees

@@ -7,7 +7,7 @@ is a broken invariant: risk and matching disagree, and the worker stops.
 from agents.rules.money import book_fill, book_variation
 from agents.rules.outbox import Outbox, Place
 from agents.rules.risk import outcomes
-from agents.rules.risk.desk import NO_CLAIM, Desk, Holding, Purse, claim_of, move_claim
+from agents.rules.risk.desk import Desk, change_of, claim_of, move_claim
 from agents.rules.risk.margin import revalue
 from schemas.events import (
     CancelRejected,
@@ -182,10 +182,11 @@ def _resize(desk: Desk, item: OrderFilled | OrderReduced, event: Event) -> None:
 
 
 def _set_order(desk: Desk, order_id: int, before: OrderRow, after: OrderRow) -> None:
+    """Replaces an order's row, and what it claims."""
     desk.tables.orders[order_id] = after
     _, holding, purse = desk.held_by(before)
-    unit = holding.terms.minor_per_tick_lot
-    _release(desk, holding, purse, before, claim_of(after, unit))
+    move_claim(holding, purse, before.side, change_of(before, after, holding.terms.minor_per_tick_lot))
+    revalue(desk, holding, purse)
 
 
 def _close_named(desk: Desk, order_id: int, event: Event, now_ns: int) -> None:
@@ -196,19 +197,16 @@ def _close_named(desk: Desk, order_id: int, event: Event, now_ns: int) -> None:
 
 
 def _close(desk: Desk, order_id: int, event: Event) -> OrderRow:
-    order: OrderRow = desk.tables.orders.pop(order_id)
+    """Takes an open order's row away, and all that it claims."""
+    order = desk.tables.orders[order_id]
     advance(order.state, event)
+    del desk.tables.orders[order_id]
     ledger, holding, purse = desk.held_by(order)
     ledger.open_orders -= 1
-    _release(desk, holding, purse, order, NO_CLAIM)
-    return order
-
-
-def _release(
-    desk: Desk, holding: Holding, purse: Purse, before: OrderRow, claim: tuple[int, int, int]
-) -> None:
-    move_claim(holding, purse, before.side, claim_of(before, holding.terms.minor_per_tick_lot), claim)
+    lots, cost, fees = claim_of(order, holding.terms.minor_per_tick_lot)
+    move_claim(holding, purse, order.side, (-lots, -cost, -fees))
     revalue(desk, holding, purse)
+    return order
 
 
 def _without(pending: tuple[PendingReplace, ...], name: str) -> tuple[PendingReplace, ...]:

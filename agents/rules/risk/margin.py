@@ -7,7 +7,7 @@ holdings of its own account.
 
 from typing import Final
 
-from agents.rules.money import margin_minor, value_minor
+from agents.rules.money import margin_minor
 from agents.rules.outbox import Outbox
 from agents.rules.risk.desk import Desk, Holding, Ledger, Purse
 from schemas.maximums import EXAMINED_PER_RECORD, INT64_MAX
@@ -23,22 +23,23 @@ def required_minor(holding: Holding, buy_lots: int, sell_lots: int, open_minor: 
 
     Without a mark a position counts at its cost and open orders at their own worst prices.
     """
-    instrument = holding.market.instrument
-    mark, bps = holding.market.mark_ticks, instrument.initial_margin_bps
+    market = holding.market
+    mark, bps = market.mark_ticks, market.instrument.initial_margin_bps
     if mark is None:
-        return margin_minor(1, abs(holding.open_cost_minor) + open_minor, 1, bps) + fees_minor
+        return margin_minor(abs(holding.open_cost_minor) + open_minor, bps) + fees_minor
     quantity = holding.quantity_lots
-    exposed = max(abs(quantity + buy_lots), abs(quantity - sell_lots))
-    return margin_minor(mark, exposed, instrument.minor_per_tick_lot, bps) + fees_minor
+    exposed = max(quantity + buy_lots, sell_lots - quantity)  # one of them is the greater in size as well
+    return margin_minor(mark * exposed * holding.terms.minor_per_tick_lot, bps) + fees_minor
 
 
 def market_value_minor(holding: Holding) -> int:
     """What a holding adds to equity; at its cost while there is no mark."""
-    if not holding.quantity_lots:
+    quantity, terms = holding.quantity_lots, holding.terms
+    if not quantity:
         return 0
     mark, cost = holding.market.mark_ticks, holding.open_cost_minor
-    worth = cost if mark is None else mark * holding.quantity_lots * holding.terms.minor_per_tick_lot
-    return value_minor(holding.terms.kind, worth, cost)
+    worth = cost if mark is None else mark * quantity * terms.minor_per_tick_lot
+    return worth - cost if terms.kind == "FUTURE" else worth
 
 
 def value(desk: Desk, purse: Purse) -> None:

@@ -6,14 +6,13 @@ from agents.rules.outbox import Outbox, Place
 from agents.rules.risk import outcomes
 from agents.rules.risk.checks import Request, count_message, first_refusal, worst_price_ticks
 from agents.rules.risk.desk import (
-    NO_CLAIM,
     Claim,
     Desk,
     Holding,
     Ledger,
     Purse,
+    change_of,
     claim_at,
-    claim_of,
     move_claim,
 )
 from agents.rules.risk.margin import examine, revalue
@@ -103,8 +102,8 @@ def replace_order(desk: Desk, item: ReplaceOrder, place: Place, outbox: Outbox) 
     change = PendingReplace(item.client_order_id, item.price_ticks, item.quantity_lots)
     pending = (*order.pending, change)
     after = order.changed(order.state, order.quantity_lots, order.cum_quantity_lots, pending)
-    before, then = claim_of(order, unit), claim_of(after, unit)
-    request = _replacing(desk, ledger, holding, purse, order, item, _rise(before, then), count, place.now_ns)
+    rise = change_of(order, after, unit)
+    request = _replacing(desk, ledger, holding, purse, order, item, rise, count, place.now_ns)
     reason = first_refusal(request)
     if reason is not None:
         outcomes.row_of(desk, key, item, place, reason, (order.instrument,), order_id)
@@ -112,7 +111,7 @@ def replace_order(desk: Desk, item: ReplaceOrder, place: Place, outbox: Outbox) 
         desk.say(outbox, no)
         return
     desk.tables.orders[order_id] = after
-    move_claim(holding, purse, order.side, before, then)
+    move_claim(holding, purse, order.side, rise)
     revalue(desk, holding, purse)
     outcomes.await_answer(desk, key, item, place, order_id)
     outbox.send(BOOK_COMMANDS, holding.market.book_partition, _amendment(order_id, order, item, place.now_ns))
@@ -185,7 +184,7 @@ def _enter(desk: Desk, key: str, item: PlaceOrder, request: Request, place: Plac
     )
     ledger.open_orders += 1
     claim = (request.lots, request.cost_minor, request.fees_minor)
-    move_claim(holding, request.purse, item.side, NO_CLAIM, claim)
+    move_claim(holding, request.purse, item.side, claim)
     revalue(desk, holding, request.purse)
     outcomes.await_answer(desk, key, item, place, order_id)
     outbox.send(
@@ -291,10 +290,6 @@ def _replacing(
         message_count=message_count,
         now_ns=now_ns,
     )
-
-
-def _rise(before: Claim, after: Claim) -> Claim:
-    return after[0] - before[0], after[1] - before[1], after[2] - before[2]
 
 
 def _amendment(order_id: int, order: OrderRow, item: ReplaceOrder, now_ns: int) -> AmendOrder:
