@@ -18,7 +18,10 @@ MINOR_PER_USD: Final = 10**10
 TICKS_PER_USD: Final = 100
 LOTS_PER_BTC: Final = 10**8
 ACCOUNTS: Final = 200  # as many as a desk has clients, and enough for every account partition to have work
-MARGIN_BPS: Final = 1_000  # a tenth: the recorded book needs 330 million USD then, which fits the int64
+MARGIN_BPS: Final = 500  # the recorded book needs 164 million USD then, which leaves room in the int64
+SPARE_USD: Final = (
+    3_000_000  # orders on their way hold margin too, some seconds of them while a stage restarts
+)
 FEES: Final = FeeRate(fee_class="crypto", maker_bps=1, taker_bps=3)
 
 INSTRUMENT: Final = Instrument(
@@ -69,7 +72,7 @@ def mark(price_ticks: int, at_ns: int) -> SetMark:
 
 
 def deposits(open_lots: Mapping[str, int], mark_ticks: int, at_ns: int) -> tuple[Deposit, ...]:
-    """Cash for the most that each account has open: its margin at the mark, a quarter more, and 100,000 USD.
+    """Cash for the most that each account has open: its margin at the mark, a quarter more, and the spare.
 
     The quarter pays for fees and a moving price. AssertionError if the sum does not fit the clearing account.
     """
@@ -78,7 +81,8 @@ def deposits(open_lots: Mapping[str, int], mark_ticks: int, at_ns: int) -> tuple
             account=name,
             command_id=f"deposit-{name}",
             currency=CURRENCY,
-            amount_minor=_margin_minor(open_lots.get(name, 0), mark_ticks) * 5 // 4 + 100_000 * MINOR_PER_USD,
+            amount_minor=_margin_minor(open_lots.get(name, 0), mark_ticks) * 5 // 4
+            + SPARE_USD * MINOR_PER_USD,
             at_ns=at_ns,
         )
         for name in ACCOUNT_NAMES

@@ -18,6 +18,7 @@ CAVEAT = (
 )
 EXACT_TRADES_MINIMUM = 281  # what a plain price-time book repeats of this recording
 MADE_UP_TRADES_MAXIMUM = 1
+_UNEXPLAINED = "not explained by the recording"
 POST_ONLY_REASON = "post_only_would_trade"
 
 
@@ -48,6 +49,7 @@ class RefusalComparison(msgspec.Struct, frozen=True, kw_only=True):
     crossing_only_recorded: int
     crossing_only_engine: int
     explained: Mapping[str, str]
+    unexplained: int
 
 
 class BookRow(msgspec.Struct, frozen=True):
@@ -88,6 +90,7 @@ def compare_trades(session: Session, trades: Iterable[Trade], refusals: Mapping[
 
 def compare_refusals(session: Session, refusals: Mapping[str, str]) -> RefusalComparison:
     """Count refusals by reason, and hold the crossing post-only orders against the recording's."""
+    explained = _explained_refusals(session, refusals)
     crossing = {name for name, reason in refusals.items() if reason == POST_ONLY_REASON}
     return RefusalComparison(
         by_reason=dict(Counter(refusals.values()).most_common()),
@@ -95,7 +98,11 @@ def compare_refusals(session: Session, refusals: Mapping[str, str]) -> RefusalCo
         crossing_in_both=len(crossing & session.refused_crossing),
         crossing_only_recorded=len(session.refused_crossing - crossing),
         crossing_only_engine=len(crossing - session.refused_crossing),
-        explained=_explained_refusals(session, refusals),
+        explained={
+            reason: "; ".join(f"{count} {why}" for why, count in sorted(whys.items()))
+            for reason, whys in explained.items()
+        },
+        unexplained=sum(whys[_UNEXPLAINED] for whys in explained.values()),
     )
 
 
@@ -114,18 +121,15 @@ def _at(levels: Sequence[Level], index: int) -> Level | None:
     return levels[index] if index < len(levels) else None
 
 
-def _explained_refusals(session: Session, refusals: Mapping[str, str]) -> dict[str, str]:
-    """One line for each reason that the exchange did not refuse for."""
+def _explained_refusals(session: Session, refusals: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """Why, by reason, for what the exchange did not refuse."""
     orders = {order.client_order_id: order for order in session.commands if isinstance(order, PlaceOrder)}
     lines: dict[str, Counter[str]] = {}
     for name, reason in refusals.items():
         if reason != POST_ONLY_REASON and name in orders:
             why = _why_refused(orders[name], session.opening_mark_ticks)
             lines.setdefault(reason, Counter())[why] += 1
-    return {
-        reason: "; ".join(f"{count} {why}" for why, count in sorted(whys.items()))
-        for reason, whys in lines.items()
-    }
+    return lines
 
 
 def _why_refused(order: PlaceOrder, mark_ticks: int) -> str:
@@ -135,7 +139,7 @@ def _why_refused(order: PlaceOrder, mark_ticks: int) -> str:
         return "recorded at price 0: bids below half a dollar, which the recording rounds away"
     if not can_be_valued(order.quantity_lots, mark_ticks):
         return "worth more at the mark than an int64 of 1e-10 USD can say: no deposit is enough"
-    return "not explained by the recording"
+    return _UNEXPLAINED
 
 
 class _Reasons:
@@ -157,7 +161,7 @@ class _Reasons:
                 return f"{order_id} was refused: {self._refusals[order_id]}"
         instead = self._instead(fill, made_up)
         if instead is None:
-            return "not explained by the recording"
+            return _UNEXPLAINED
         return f"the engine made {_shown(instead)} instead: {self._ghost_line(instead)}"
 
     def made_up(self, fill: Fill, missing: Sequence[Fill]) -> str:
@@ -173,7 +177,7 @@ class _Reasons:
     def _ghost_line(self, fill: Fill) -> str:
         ghost = self._ghosts.get(fill.buy_id) or self._ghosts.get(fill.sell_id)
         if ghost is None:
-            return "not explained by the recording"
+            return _UNEXPLAINED
         return (
             f"{ghost.order_id} stood first at that price since the opening snapshot, but was a ghost, which"
             f" shows only later, when {ghost.crossed_by} crosses it and lives on for"

@@ -1,4 +1,4 @@
-"""Kills each stage's worker once, spread over the run, and sees it come back."""
+"""Kills each stage's worker once, in the middle of the run, and sees it come back."""
 
 import time
 from collections.abc import Mapping
@@ -10,6 +10,8 @@ from infra.supervisor import State, Supervisor
 
 STAGES: Final = ("control", "intake", "settlement", "matching", "risk")
 """In the order in which they are killed; settlement when the recording trades most."""
+FIRST_PERCENT: Final = 40  # of the commands are sent before the first kill: latency is measured in peace
+LAST_PERCENT: Final = 80
 
 
 class Killed(msgspec.Struct, frozen=True):
@@ -30,8 +32,9 @@ class Killer:
         """``said`` counts what each stage has said so far; ``commands`` is how many there will be."""
         self.killed: list[Killed] = []
         self._supervisor, self._said = supervisor, said
-        share = commands // (len(STAGES) + 1)
-        self._plan = [(stage, share * number) for number, stage in enumerate(STAGES, start=1)]
+        first, last = commands * FIRST_PERCENT // 100, commands * LAST_PERCENT // 100
+        step = (last - first) // (len(STAGES) - 1)
+        self._plan = [(stage, first + step * number) for number, stage in enumerate(STAGES)]
         self._heard = 0
         self._dying: tuple[str, int | None, int] | None = None
 

@@ -23,6 +23,10 @@ OnProgress = Callable[[int, int], object]
 
 _READ_WAIT_S: Final = 0.002
 _SEND_AT_ONCE: Final = 200  # after a pause: small enough to go on reading meanwhile
+_IN_FLIGHT_MAX: Final = (
+    20_000  # what a stage that restarts finds waiting, and what holds margin, stays bounded
+)
+_WARM_UP_S: Final = 3  # until the broker and the workers run at speed
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -69,7 +73,7 @@ class Replay:
         while len(self._sent_ns) < commands:
             self._send_due()
             self._turn()
-        self._wait("answers", lambda: len(self.collector.answered_ns) >= commands + self._prepared)
+        self._wait("answers", lambda: self._answers() >= commands)
         self.end_ns = time.monotonic_ns()
         self._wait("settlement of fills", self._is_settled)
         self._wait("every stage back from its kill", lambda: self._killer.step(commands))
@@ -99,6 +103,16 @@ class Replay:
             if command.client_order_id in answered_ns
         ]
 
+    def samples_in_peace(self) -> list[Sample]:
+        """Give those that were sent after the warm-up and answered before the first kill."""
+        first_ns = self.start_ns + _WARM_UP_S * _NS_PER_S
+        last_ns = min((killed.at_ns for killed in self._killer.killed), default=self.end_ns)
+        return [
+            sample
+            for sample in self.samples()
+            if first_ns <= sample.sent_ns and sample.sent_ns + sample.latency_ns < last_ns
+        ]
+
     def close(self) -> None:
         """Leave Kafka."""
         self._tap.close()
@@ -107,7 +121,8 @@ class Replay:
         """Send what is due by the rate; each is stamped with the time at which it was due."""
         sent = len(self._sent_ns)
         due = (time.monotonic_ns() - self.start_ns) * self._rate // _NS_PER_S
-        for number in range(sent, min(due, sent + _SEND_AT_ONCE, len(self._session.commands))):
+        most = min(sent + _SEND_AT_ONCE, self._answers() + _IN_FLIGHT_MAX, len(self._session.commands))
+        for number in range(sent, min(due, most)):
             self._outlet.order(self._session.commands[number])
             self._sent_ns.append(self.start_ns + number * _NS_PER_S // self._rate)
 
@@ -116,8 +131,10 @@ class Replay:
         self._tap.read(_READ_WAIT_S)
         self._engine.step()
         self._killer.step(len(self._sent_ns))
-        answered = max(0, len(self.collector.answered_ns) - self._prepared)
-        self._on_progress(answered, len(self._session.commands))
+        self._on_progress(self._answers(), len(self._session.commands))
+
+    def _answers(self) -> int:
+        return max(0, len(self.collector.answered_ns) - self._prepared)
 
     def _is_settled(self) -> bool:
         return self.collector.fills == self.collector.confirmed == 2 * len(self.collector.trades)

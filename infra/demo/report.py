@@ -62,6 +62,7 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     answered: int
     seconds: float
     latency: Percentiles
+    latency_in_peace: Percentiles
     trades: TradeComparison
     refusals: RefusalComparison
     cancel_refusals: Mapping[str, int]
@@ -95,6 +96,11 @@ def checks(result: DemoResult) -> tuple[Check, ...]:
             not refusals.crossing_only_engine and not refusals.crossing_only_recorded,
             f"{refusals.crossing_in_both} in both, {refusals.crossing_only_recorded} only recorded,"
             f" {refusals.crossing_only_engine} only here",
+        ),
+        Check(
+            "every other refusal is explained by the recording, and no cancel is refused",
+            not refusals.unexplained and not any(result.cancel_refusals.values()),
+            f"{refusals.unexplained} unexplained, {sum(result.cancel_refusals.values())} cancels",
         ),
         Check(
             "every command has an answer",
@@ -232,9 +238,11 @@ def _run(result: DemoResult) -> Table:
     table.add_row("commands sent", f"{result.commands:,}")
     table.add_row("seconds, kills included", f"{result.seconds:.1f}")
     table.add_row("commands a second", f"{result.commands / max(result.seconds, 0.001):,.0f}")
-    table.add_row("latency p50, sent to answered", f"{result.latency.p50_ms:.1f} ms")
-    table.add_row("latency p99, with the restarts", f"{result.latency.p99_ms:.1f} ms")
-    table.add_row("latency p99.9, with the restarts", f"{result.latency.p999_ms:.1f} ms")
+    for name, latency in (("before the first kill", result.latency_in_peace), ("in all", result.latency)):
+        table.add_row(
+            f"sent to answered, {name}: p50, p99, p99.9",
+            f"{latency.p50_ms:,.1f} / {latency.p99_ms:,.1f} / {latency.p999_ms:,.1f} ms",
+        )
     return table
 
 

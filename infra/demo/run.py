@@ -55,7 +55,8 @@ def run(settings: Settings, session: Session, console: Console, *, rate: int, ke
 def fresh(settings: Settings) -> Settings:
     """Empty the demo's folder, and give settings for it.
 
-    With one account partition the engine sees the orders of all accounts as the recording has them. The
+    With one account partition the engine sees the orders of all accounts as the recording has them; it has
+    one instrument. The
     folder must be new, since an engine answers a command that it knows with the first outcome.
     """
     folder = settings.data_folder.absolute() / "demo"
@@ -64,7 +65,7 @@ def fresh(settings: Settings) -> Settings:
         if child.is_dir():
             shutil.rmtree(child)
     lock.release()
-    return settings.model_copy(update={"data_folder": folder, "account_partitions": 1})
+    return settings.model_copy(update={"data_folder": folder, "account_partitions": 1, "book_partitions": 1})
 
 
 def _play(engine: Engine, session: Session, console: Console, rate: int) -> DemoResult:
@@ -107,6 +108,7 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         answered=replay.answered(),
         seconds=(replay.end_ns - replay.start_ns) / _NS_PER_S,
         latency=over_all(samples),
+        latency_in_peace=over_all(replay.samples_in_peace()),
         trades=trades,
         refusals=compare_refusals(session, collector.refusals),
         cancel_refusals=collector.cancel_refusals,

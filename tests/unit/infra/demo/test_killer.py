@@ -15,13 +15,13 @@ def test_each_stage_is_killed_once_after_it_spoke_and_comes_back(tmp_path: Path)
     supervisor.start()
     try:
         first = [supervisor.pid(stage) for stage in STAGES]
-        assert not killer.step(9)
+        assert not killer.step(23)
         said["control"] += 1
-        assert not killer.step(9)
-        assert not killer.step(10), "its share is sent, but it has said nothing since"
+        assert not killer.step(23)
+        assert not killer.step(24), "its share is sent, but it has said nothing since"
         assert [supervisor.pid(stage) for stage in STAGES] == first
         deadline = time.monotonic() + DEADLINE_S
-        sent = 10
+        sent = 24
         while not killer.step(sent) and time.monotonic() < deadline:
             supervisor.step()
             for stage in STAGES:

@@ -19,6 +19,7 @@ GOOD = DemoResult(
     answered=5,
     seconds=2.0,
     latency=Percentiles(0.0, 5, 3.0, 9.0, 11.0),
+    latency_in_peace=Percentiles(0.0, 2, 2.0, 8.0, 10.0),
     trades=TradeComparison(
         recorded=284, made=282, exact=281, missing=(GHOST,) * 3, made_up=(GHOST,), unlike_plain_book=()
     ),
@@ -29,6 +30,7 @@ GOOD = DemoResult(
         crossing_only_recorded=0,
         crossing_only_engine=0,
         explained={"invalid_quantity": "2 recorded with volume 0"},
+        unexplained=0,
     ),
     cancel_refusals={},
     book=(
@@ -57,6 +59,8 @@ BREACHES: dict[str, dict[str, object]] = {
     "at most 1": {"trades": msgspec.structs.replace(GOOD.trades, made_up=(GHOST, GHOST))},
     "plain book": {"trades": msgspec.structs.replace(GOOD.trades, unlike_plain_book=(GHOST.fill,))},
     "crossing": {"refusals": msgspec.structs.replace(GOOD.refusals, crossing_only_engine=1)},
+    "every other refusal": {"refusals": msgspec.structs.replace(GOOD.refusals, unexplained=1)},
+    "no cancel is refused": {"cancel_refusals": {"unknown_order": 1}},
     "an answer": {"answered": 4},
     "no record is missing": {"gaps": 1},
     "each kill": {"kills": (StageKill("risk", 1.0, 0.5, 0),)},
