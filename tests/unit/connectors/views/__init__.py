@@ -1,0 +1,1 @@
+"""The views, over the real stages and a log in memory."""
