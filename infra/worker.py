@@ -5,18 +5,26 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from importlib import import_module
+from typing import Final
 
 import click
 
+from agents.control import clock
+from agents.intake import Intake
 from agents.stage.app import StageApp
 from agents.stage.config import StageConfig
 from agents.stage.death import Death
+from agents.stage.edge import Edge
 from agents.stage.errors import StageError
 from agents.stage.fold import Stage
+from agents.stage.kafka_world import KafkaWorld, check_topics
 from agents.stage.partitions import Partitions
+from connectors.views.cluster import KafkaCluster
+from connectors.views.server import Views, serving
+from connectors.views.worker import Hosted
 from infra.workers import Worker
 from infra.settings import Settings
 from schemas.topics import ORDERS, PartitionCounts
@@ -32,8 +40,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 @click.option(
     "--worker", "number", default="0", show_default=True, help="Tells workers of one replica apart."
 )
-@click.option("--driver", type=click.Choice(["thread", "agent"]), default="thread", show_default=True)
-def worker(*, stages: tuple[str, ...], replica: str, number: str, driver: str) -> None:
+def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     """Run stages in this process until SIGTERM.
 
     It ends by itself, with last words and a code of 70 or more, where going on is not safe.
@@ -45,7 +52,7 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str, driver: str) -
     settings = Settings.load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    config = stage_config(settings, replica, number, driver)
+    config = stage_config(settings, replica, number)
     words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
     run = partial(_run, stages, config, settings, partial(Death, last_words=words))
@@ -57,7 +64,7 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str, driver: str) -
         uvloop.run(run())
 
 
-def stage_config(settings: Settings, replica: str, number: str, driver: Any = "thread") -> StageConfig:
+def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
     """A stage's part of the settings."""
     return StageConfig(
         env=settings.env,
@@ -66,12 +73,13 @@ def stage_config(settings: Settings, replica: str, number: str, driver: Any = "t
         data_folder=settings.data_folder.absolute(),
         replica=replica,
         worker=number,
-        driver=driver,
+        driver=settings.stage_driver,
         replication_factor=settings.replication_factor,
         session_timeout_s=settings.session_timeout_ms / 1000,
         tick_interval_ms=settings.tick_interval_ms,
         checkpoint_interval_s=settings.checkpoint_interval_ms / 1000,
         checkpoint_dirty_keys=settings.checkpoint_dirty_keys,
+        store_interval_s=settings.store_interval_ms / 1000,
         linger_ms=settings.linger_ms,
         views_url=f"http://{settings.views_host}:{settings.views_port}",
     )
@@ -83,19 +91,27 @@ async def _run(
     is_done = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, is_done.set)
-    apps = []
+    apps = {}
     for name in stages:
         try:
-            apps.append(await asyncio.to_thread(make_app, name, config, death(name)))
+            apps[name] = await asyncio.to_thread(make_app, name, config, death(name))
         except StageError as error:
             death(name).die(error)
-    for app in apps:
-        await app.maybe_start()
-    gc.collect()
-    gc.freeze()  # what lives from here to the end need not be walked again
-    await is_done.wait()
-    for app in apps:
-        await app.stop()
+    async with serving(_views(apps, config, settings), settings.views_host, settings.views_port):
+        await asyncio.gather(*(app.maybe_start() for app in apps.values()))
+        gc.collect()
+        gc.freeze()  # what lives from here to the end need not be walked again
+        await is_done.wait()
+        await asyncio.gather(*(app.stop() for app in apps.values()))
+
+
+def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings) -> Views:
+    hosted = [
+        Hosted(name, app.missing, app.owner if isinstance(app.owner, Partitions) else None)
+        for name, app in apps.items()
+    ]
+    token = settings.views_token
+    return Views(hosted, config.counts, KafkaCluster(config), token and token.get_secret_value())
 
 
 def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
@@ -103,33 +119,23 @@ def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
     if name == "intake":
         return _intake(config, death)
     stage = stage_named(name)
-    app = StageApp(name, stage.inbox, config, death)
-    from agents.stage.kafka_world import KafkaWorld
-
     world = KafkaWorld(stage, config)
     world.prepare()
+    app = StageApp(name, stage.inbox, config, death)
     partitions = Partitions(stage, config, world, death.die)
     app.own(partitions)
     if name == "control":
-        from agents.control import clock
-
         clock(app, partitions, world.outputs)
     return app
 
 
 def stage_named(name: str) -> Stage:
     """A stage's definition; only its own modules are imported."""
-    from importlib import import_module
-
     stage: Stage = getattr(import_module(f"agents.{name}"), f"{name.upper()}_STAGE")
     return stage
 
 
 def _intake(config: StageConfig, death: Death) -> StageApp:
-    from agents.intake import Intake
-    from agents.stage.edge import Edge
-    from agents.stage.kafka_world import check_topics
-
     check_topics(dict(config.kafka), config)
     app = StageApp("intake", ORDERS, config, death)
     decide = Intake(ORDERS, config.counts.accounts).decide

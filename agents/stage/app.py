@@ -95,6 +95,12 @@ class StageApp(faust.App):  # type: ignore[misc]
             fold.on_error = self._on_agent_error
         return fold
 
+    def missing(self) -> str | None:
+        """What this worker still waits for; None once all that it was assigned is recovered."""
+        if self._taking is None:
+            return "the group has assigned no partitions yet"
+        return None if self._taking.done() else "its partitions are being recovered"
+
     async def taken(self) -> Mapping[int, int]:
         """Where each partition that is assigned goes on, once all of them are recovered."""
         return {} if self._taking is None else await self._taking
