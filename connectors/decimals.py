@@ -8,10 +8,16 @@ import re
 from decimal import Decimal
 from typing import Final
 
+from schemas.reference import Instrument
+
 _PLAIN_LENGTH_MAX: Final = 40  # an int64 with its point is shorter
 _LENGTH_MAX: Final = 200  # far over what any quantity needs, far under what is work
 # Decimal itself would take "1_0", other scripts' digits, spaces, and an exponent of any size.
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?").fullmatch
+
+
+class OffGridError(ValueError):
+    """A number that is no whole multiple of the step."""
 
 
 class Grid:
@@ -29,7 +35,10 @@ class Grid:
         self._powers: tuple[int, ...] = tuple(10 ** (places - digits) for digits in range(places + 1))
 
     def parse(self, text: object) -> int:
-        """The number of steps in a decimal string or an integer; ValueError says what is wrong."""
+        """The number of steps in a decimal string or an integer; ValueError says what is wrong.
+
+        OffGridError, one of them, is for what is a number but not of this grid.
+        """
         if type(text) is str and len(text) <= _PLAIN_LENGTH_MAX:
             whole, _, fraction = text.partition(".")
             digits = whole + fraction
@@ -61,5 +70,34 @@ class Grid:
         numerator, denominator = Decimal(plain).as_integer_ratio()
         steps, rest = divmod(numerator * self._powers[0], denominator * self._step)
         if rest:
-            raise ValueError(f"{text} is not a multiple of the {self.name} {self.format(1)}")
+            raise OffGridError(f"{text} is not a multiple of the {self.name} {self.format(1)}")
         return steps
+
+
+class Units:
+    """The grids of every instrument and currency, as they are defined; an unknown one counts in 10**-8."""
+
+    def __init__(self) -> None:
+        """Knows none."""
+        self._grids: dict[str, tuple[Grid, Grid]] = {}
+        self._money: dict[str, Grid] = {}
+
+    def define(self, instrument: Instrument) -> None:
+        """Takes an instrument's tick and lot, and its currency's minor unit."""
+        self._grids[instrument.symbol] = (
+            Grid(instrument.tick_size_e9, "tick size"),
+            Grid(instrument.lot_size_e9, "lot size"),
+        )
+        self._money[instrument.currency] = Grid(1, "minor unit", instrument.currency_exponent)
+
+    def of(self, instrument: str) -> tuple[Grid, Grid]:
+        """The grids of an instrument's prices and quantities."""
+        return self._grids.get(instrument, DEFAULT_GRIDS)
+
+    def money(self, currency: str) -> Grid:
+        """The grid of a currency's amounts."""
+        return self._money.get(currency, DEFAULT_GRIDS[1])
+
+
+DEFAULT_STEP_E9: Final = 10
+DEFAULT_GRIDS: Final = Grid(DEFAULT_STEP_E9, "tick size"), Grid(DEFAULT_STEP_E9, "lot size")

@@ -8,12 +8,16 @@ checked (open sets are strings on the wire), so nothing is taken for granted. Re
 import re
 from typing import Any, Final, assert_never, get_args
 
+from schemas.book_commands import EnterOrder
 from schemas.commands import CancelOrder, ClientCommand, MassCancel, PlaceOrder, ReplaceOrder
 from schemas.maximums import IDENTIFIER_LENGTH, INT64_MAX
 from schemas.record import OrderType, SelfTradePrevention, Side, TimeInForce
 
 Refusal = tuple[str, str]
 """A reason of ``schemas.reasons`` and a detail that names the field and the fault."""
+
+AnyOrder = PlaceOrder | EnterOrder
+"""A new order; where there is no risk, it goes to matching as it is."""
 
 # FIX's String without SOH, and without spaces: it must pass FIX, Kafka keys, Postgres and a shell unharmed.
 is_identifier: Final = re.compile(rf"[!-~]{{1,{IDENTIFIER_LENGTH}}}").fullmatch
@@ -32,7 +36,7 @@ def refusal(command: ClientCommand) -> Refusal | None:
     """Why a command is refused for its form alone, or None where nothing is wrong with it."""
     match command:
         case PlaceOrder():
-            return _place_order(command)
+            return order_refusal(command)
         case CancelOrder():
             return _identifiers(command, "account", "client_order_id", "original_client_order_id")
         case ReplaceOrder():
@@ -61,7 +65,8 @@ def not_in_range(name: str, value: object, least: int = 1, most: int = INT64_MAX
     return "number_out_of_range", f"{name} {value} is not from {least} to {most}"
 
 
-def _place_order(order: PlaceOrder) -> Refusal | None:
+def order_refusal(order: AnyOrder) -> Refusal | None:
+    """Why a new order is refused for its form alone."""
     if (
         not is_identifier(order.client_order_id)
         or not is_identifier(order.account)
@@ -80,7 +85,7 @@ def _place_order(order: PlaceOrder) -> Refusal | None:
     return _prices(order) or _quantities(order) or _time(order)
 
 
-def _prices(order: PlaceOrder) -> Refusal | None:  # noqa: PLR0911  (one for each fault)
+def _prices(order: AnyOrder) -> Refusal | None:  # noqa: PLR0911  (one for each fault)
     kind, price, stop = order.order_type, order.price_ticks, order.stop_price_ticks
     if price is None:
         if kind in _PRICED:
@@ -99,7 +104,7 @@ def _prices(order: PlaceOrder) -> Refusal | None:  # noqa: PLR0911  (one for eac
     return None
 
 
-def _quantities(order: PlaceOrder) -> Refusal | None:  # noqa: PLR0911  (one for each fault)
+def _quantities(order: AnyOrder) -> Refusal | None:  # noqa: PLR0911  (one for each fault)
     quantity = order.quantity_lots
     if not 0 < quantity <= INT64_MAX:
         return not_in_range("quantity_lots", quantity)
@@ -119,7 +124,7 @@ def _quantities(order: PlaceOrder) -> Refusal | None:  # noqa: PLR0911  (one for
     return None
 
 
-def _time(order: PlaceOrder) -> Refusal | None:
+def _time(order: AnyOrder) -> Refusal | None:
     kind, force, expires = order.order_type, order.time_in_force, order.expires_at_ns
     if order.post_only and (force in _IMMEDIATE or kind not in _PRICED):
         # A STOP is a MARKET order once it is elected.

@@ -1,0 +1,371 @@
+"""Events in JSON, one object a line: ``event`` names the type, decimals are strings (README.md, JSON form).
+
+What has no value is left out. An answer that is said again to a repeated command is the same line again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from connectors.decimals import Units
+from schemas import events
+from schemas.record import Record
+from schemas.settlement_events import BalanceChanged, PositionChanged
+
+
+class Event(msgspec.Struct, tag_field="event", omit_defaults=True, gc=False):
+    """The base of all lines; fields stand in the order in which they are written."""
+
+
+class OrderAcceptedLine(Event, tag="OrderAccepted"):
+    """An order is open."""
+
+    account: str
+    client_order_id: str
+    instrument: str
+    order_id: int
+    side: str
+    order_type: str
+    time_in_force: str
+    quantity: str
+    price: str | None = None
+    stop_price: str | None = None
+
+
+class OrderRejectedLine(Event, tag="OrderRejected"):
+    """An order was refused."""
+
+    account: str
+    client_order_id: str
+    instrument: str
+    reason: str
+    reason_code: int
+    order_id: int | None = None
+    detail: str | None = None
+
+
+class OrderReplacedLine(Event, tag="OrderReplaced"):
+    """An order goes by a new id, quantity and price."""
+
+    account: str
+    client_order_id: str
+    original_client_order_id: str
+    instrument: str
+    order_id: int
+    quantity: str
+    cum_quantity: str
+    leaves_quantity: str
+    price: str | None = None
+
+
+class OrderReducedLine(Event, tag="OrderReduced"):
+    """Self-trade prevention took something off an order."""
+
+    account: str
+    client_order_id: str
+    instrument: str
+    order_id: int
+    reduced_quantity: str
+    cum_quantity: str
+    leaves_quantity: str
+
+
+class OrderCancelledLine(Event, tag="OrderCancelled"):
+    """An order is closed before it was filled."""
+
+    account: str
+    client_order_id: str
+    instrument: str
+    order_id: int
+    reason: str
+    reason_code: int
+    cancelled_quantity: str
+    cum_quantity: str
+    command_id: str | None = None
+
+
+class OrderExpiredLine(Event, tag="OrderExpired"):
+    """An order is closed by the clock."""
+
+    account: str
+    client_order_id: str
+    instrument: str
+    order_id: int
+    cancelled_quantity: str
+    cum_quantity: str
+
+
+class OrderTriggeredLine(Event, tag="OrderTriggered"):
+    """A stop was elected."""
+
+    account: str
+    client_order_id: str
+    instrument: str
+    order_id: int
+    trigger_price: str
+
+
+class CancelRejectedLine(Event, tag="CancelRejected"):
+    """A cancel was refused."""
+
+    account: str
+    client_order_id: str
+    original_client_order_id: str
+    reason: str
+    reason_code: int
+    instrument: str | None = None
+    order_id: int | None = None
+    detail: str | None = None
+
+
+class ReplaceRejectedLine(CancelRejectedLine, tag="ReplaceRejected"):
+    """A replace was refused."""
+
+
+class MassCancelledLine(Event, tag="MassCancelled"):
+    """A mass cancel or a kill is done."""
+
+    command_id: str
+    count: int
+    account: str | None = None
+    instrument: str | None = None
+    side: str | None = None
+
+
+class TradeLine(Event, tag="Trade"):
+    """Two orders traded."""
+
+    trade_id: int
+    instrument: str
+    price: str
+    quantity: str
+    aggressor_side: str
+    maker_order_id: int
+    maker_client_order_id: str
+    maker_account: str
+    taker_order_id: int
+    taker_client_order_id: str
+    taker_account: str
+
+
+class PositionChangedLine(Event, tag="PositionChanged"):
+    """A holding after a change."""
+
+    account: str
+    instrument: str
+    currency: str
+    quantity: str
+    open_cost: str
+    realised_profit: str
+    version: int
+
+
+class BalanceChangedLine(Event, tag="BalanceChanged"):
+    """Cash after a change."""
+
+    account: str
+    currency: str
+    cash: str
+    unsettled: str
+    version: int
+
+
+class CommandRefusedLine(Event, tag="CommandRefused"):
+    """A command that is no order, cancel or replace, or a line that is no command, was refused."""
+
+    line: int
+    reason: str
+    reason_code: int
+    detail: str
+    command_id: str | None = None
+    account: str | None = None
+
+
+encode_lines: Final[Callable[[Sequence[Event]], bytes]] = msgspec.json.Encoder().encode_lines
+
+
+class EventForms:
+    """Turns the records of the engine into lines, in the units of their instruments."""
+
+    def __init__(self, units: Units) -> None:
+        """Reads ``units`` as they are at each event."""
+        self._units = units
+        self.line_number = 0  # of the command that is being answered
+        self._forms: dict[type[Record], Callable[[Any], Event]] = {
+            events.OrderAccepted: self._accepted,
+            events.OrderRejected: self._rejected,
+            events.OrderReplaced: self._replaced,
+            events.OrderReduced: self._reduced,
+            events.OrderCancelled: self._cancelled,
+            events.OrderExpired: self._expired,
+            events.OrderTriggered: self._triggered,
+            events.CancelRejected: self._cancel_rejected,
+            events.ReplaceRejected: self._replace_rejected,
+            events.MassCancelled: self._mass_cancelled,
+            events.Trade: self._trade,
+            events.CommandRefused: self._refused,
+            PositionChanged: self._position,
+            BalanceChanged: self._balance,
+        }
+
+    def of(self, event: Record) -> Event | None:
+        """The line of an event; None for those that are not written."""
+        form = self._forms.get(type(event))
+        return form(event) if form else None
+
+    def _accepted(self, event: events.OrderAccepted) -> Event:
+        ticks, lots = self._units.of(event.instrument)
+        price, stop = event.price_ticks, event.stop_price_ticks
+        return OrderAcceptedLine(
+            event.account,
+            event.client_order_id,
+            event.instrument,
+            event.order_id,
+            event.side,
+            event.order_type,
+            event.time_in_force,
+            lots.format(event.quantity_lots),
+            None if price is None else ticks.format(price),
+            None if stop is None else ticks.format(stop),
+        )
+
+    def _rejected(self, event: events.OrderRejected) -> Event:
+        return OrderRejectedLine(
+            event.account,
+            event.client_order_id,
+            event.instrument,
+            event.reason,
+            event.reason_code,
+            event.order_id,
+        )
+
+    def _replaced(self, event: events.OrderReplaced) -> Event:
+        ticks, lots = self._units.of(event.instrument)
+        price = event.price_ticks
+        return OrderReplacedLine(
+            event.account,
+            event.client_order_id,
+            event.original_client_order_id,
+            event.instrument,
+            event.order_id,
+            lots.format(event.quantity_lots),
+            lots.format(event.cum_quantity_lots),
+            lots.format(event.leaves_quantity_lots),
+            None if price is None else ticks.format(price),
+        )
+
+    def _reduced(self, event: events.OrderReduced) -> Event:
+        lots = self._units.of(event.instrument)[1]
+        return OrderReducedLine(
+            event.account,
+            event.client_order_id,
+            event.instrument,
+            event.order_id,
+            lots.format(event.reduced_quantity_lots),
+            lots.format(event.cum_quantity_lots),
+            lots.format(event.leaves_quantity_lots),
+        )
+
+    def _cancelled(self, event: events.OrderCancelled) -> Event:
+        lots = self._units.of(event.instrument)[1]
+        return OrderCancelledLine(
+            event.account,
+            event.client_order_id,
+            event.instrument,
+            event.order_id,
+            event.reason,
+            event.reason_code,
+            lots.format(event.cancelled_quantity_lots),
+            lots.format(event.cum_quantity_lots),
+            event.command_id,
+        )
+
+    def _expired(self, event: events.OrderExpired) -> Event:
+        lots = self._units.of(event.instrument)[1]
+        return OrderExpiredLine(
+            event.account,
+            event.client_order_id,
+            event.instrument,
+            event.order_id,
+            lots.format(event.cancelled_quantity_lots),
+            lots.format(event.cum_quantity_lots),
+        )
+
+    def _triggered(self, event: events.OrderTriggered) -> Event:
+        return OrderTriggeredLine(
+            event.account,
+            event.client_order_id,
+            event.instrument,
+            event.order_id,
+            self._units.of(event.instrument)[0].format(event.trigger_price_ticks),
+        )
+
+    def _cancel_rejected(
+        self,
+        event: events.CancelRejected | events.ReplaceRejected,
+        line: type[CancelRejectedLine] = CancelRejectedLine,
+    ) -> Event:
+        return line(
+            event.account,
+            event.client_order_id,
+            event.original_client_order_id,
+            event.reason,
+            event.reason_code,
+            event.instrument,
+            event.order_id,
+        )
+
+    def _replace_rejected(self, event: events.ReplaceRejected) -> Event:
+        return self._cancel_rejected(event, ReplaceRejectedLine)
+
+    def _mass_cancelled(self, event: events.MassCancelled) -> Event:
+        return MassCancelledLine(event.command_id, event.count, event.account, event.instrument, event.side)
+
+    def _trade(self, event: events.Trade) -> Event:
+        ticks, lots = self._units.of(event.instrument)
+        return TradeLine(
+            event.trade_id,
+            event.instrument,
+            ticks.format(event.price_ticks),
+            lots.format(event.quantity_lots),
+            event.aggressor_side,
+            event.maker_order_id,
+            event.maker_client_order_id,
+            event.maker_account,
+            event.taker_order_id,
+            event.taker_client_order_id,
+            event.taker_account,
+        )
+
+    def _position(self, event: PositionChanged) -> Event:
+        money = self._units.money(event.currency)
+        return PositionChangedLine(
+            event.account,
+            event.instrument,
+            event.currency,
+            self._units.of(event.instrument)[1].format(event.quantity_lots),
+            money.format(event.open_cost_minor),
+            money.format(event.realised_profit_minor),
+            event.version,
+        )
+
+    def _balance(self, event: BalanceChanged) -> Event:
+        money = self._units.money(event.currency)
+        return BalanceChangedLine(
+            event.account,
+            event.currency,
+            money.format(event.cash_minor),
+            money.format(event.unsettled_minor),
+            event.version,
+        )
+
+    def _refused(self, event: events.CommandRefused) -> Event:
+        return CommandRefusedLine(
+            self.line_number,
+            event.reason,
+            event.reason_code,
+            event.detail,
+            event.command_id,
+            event.account,
+        )
