@@ -40,7 +40,7 @@ class Intake:
         for record in batch.records:
             at_ns = record.timestamp_ms * NS_PER_MS
             try:
-                command = codec.decode(record.value or b"")
+                command: Any = codec.decode(record.value or b"")
             except codec.DecodeError as error:
                 letters.append(self._letter(batch.partition, record, _reason(error), str(error)))
                 continue

@@ -25,8 +25,8 @@ from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
-from infra.workers import Worker
 from infra.settings import Settings
+from infra.workers import Worker
 from schemas.topics import ORDERS, PartitionCounts
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
@@ -111,7 +111,7 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
         for name, app in apps.items()
     ]
     token = settings.views_token
-    return Views(hosted, config.counts, KafkaCluster(config), token and token.get_secret_value())
+    return Views(hosted, config.counts, KafkaCluster(config), token.get_secret_value() if token else None)
 
 
 def make_app(name: str, config: StageConfig, death: Death) -> StageApp:

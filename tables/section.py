@@ -8,6 +8,7 @@ import msgspec
 K = TypeVar("K")
 V = TypeVar("V")
 
+_STORES_OWN = 255
 Change = tuple[bytes, bytes | None]
 """A key and its new value on the changelog; None removes the key."""
 
@@ -94,7 +95,7 @@ class Tables:
 
     def _section(self, name: str, code: int, key_type: Any, row_type: type[V]) -> Section[Any, V]:
         assert code not in self.sections, f"section code {code} is taken by {self.sections[code].name}"
-        assert 0 < code < 255, "code 0 is META's, 255 is kept for the store's own keys"
+        assert 0 < code < _STORES_OWN, "code 0 is META's, 255 is kept for the store's own keys"
         section: Section[Any, V] = Section(name, code, key_type, row_type)
         self.sections[code] = section
         return section

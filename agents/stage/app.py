@@ -42,7 +42,7 @@ class Owner(Protocol):
         """Ends, with a last checkpoint."""
 
 
-class StageApp(faust.App):  # type: ignore[misc]
+class StageApp(faust.App):
     """One inbox, one agent. ``own`` is called by the module that declares the stage."""
 
     def __init__(self, name: str, inbox: str, config: StageConfig, death: Death) -> None:
@@ -158,7 +158,7 @@ class StageApp(faust.App):  # type: ignore[misc]
         assert self.owner is not None
         try:
             positions = await asyncio.to_thread(self.owner.take, partitions)
-        except Exception as error:  # noqa: BLE001 - a partition that cannot be recovered ends the worker
+        except Exception as error:  # a partition that cannot be recovered ends the worker
             self.death.die(error)
             raise
         if self._fetcher_thread is not None:
@@ -182,12 +182,12 @@ class StageApp(faust.App):  # type: ignore[misc]
 
 
 def broker_urls(kafka: Mapping[str, Any]) -> list[str]:
-    """librdkafka's bootstrap servers as Faust's URLs."""
+    """The bootstrap servers of librdkafka as Faust's URLs."""
     return [f"kafka://{address}" for address in str(kafka["bootstrap.servers"]).split(",")]
 
 
 def credentials(kafka: Mapping[str, Any]) -> Any:
-    """librdkafka's security settings as Faust's; None for a plain connection."""
+    """The security settings of librdkafka as Faust's; None for a plain connection."""
     protocol = str(kafka.get("security.protocol", "PLAINTEXT"))
     context = _ssl_context(kafka) if protocol.endswith("SSL") else None
     if protocol.startswith("SASL"):
@@ -207,5 +207,3 @@ def _ssl_context(kafka: Mapping[str, Any]) -> Any:
     if certificate := kafka.get("ssl.certificate.location"):
         context.load_cert_chain(certificate, kafka.get("ssl.key.location"))
     return context
-
-

@@ -32,7 +32,7 @@ class HandFed(AsyncIterator[Batch]):
     """A stream whose next batch is whatever is sent into the coroutine that awaits it."""
 
     @coroutine
-    def __anext__(self) -> Generator[None, Batch, Batch]:  # type: ignore[override]
+    def __anext__(self) -> Generator[None, Batch, Batch]:
         return (yield)
 
 
@@ -113,8 +113,9 @@ def _by_partition(messages: list[Message]) -> list[Batch]:
         if error is not None:
             _check(error, message)
             continue
-        record = InboxRecord(message.offset(), message.timestamp()[1], message.key(), message.value())
-        batches.setdefault(message.partition(), []).append(record)
+        place: Any = message.offset()  # None is for messages that were produced
+        record = InboxRecord(place, message.timestamp()[1], message.key(), message.value())
+        batches.setdefault(message.partition() or 0, []).append(record)
     return [Batch(*batch) for batch in batches.items()]
 
 

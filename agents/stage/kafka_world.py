@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from agents.stage.config import StageConfig
 from agents.stage.errors import StartRefused
@@ -67,7 +67,9 @@ class KafkaWorld:
         own = self._config.changelog(self._stage.name)
         prefix = f"{self._config.env}-{self._stage.name}-"
         topics = AdminClient(self._kafka).list_topics(timeout=TIMEOUT_S).topics
-        peers = sorted(it for it in topics if it.startswith(prefix) and it.endswith("-changelog") and it != own)
+        peers = sorted(
+            it for it in topics if it.startswith(prefix) and it.endswith("-changelog") and it != own
+        )
         return self._changelog(peers[0], partition) if peers else None
 
     def store(self, partition: int) -> RocksStore:
@@ -86,11 +88,9 @@ class KafkaWorld:
 
     def skips(self, partition: int) -> frozenset[tuple[int, int | None]]:
         """What ``trading skip`` wrote for this partition, by every operator, ever."""
-        found = (codec.decode(message.value()) for message in self._scan(SKIPS, 0) if message.value())
+        found: Iterator[Any] = (codec.decode(message.value()) for message in self._scan(SKIPS, 0))
         return frozenset(
-            (it.offset, it.index)
-            for it in found
-            if (it.stage, it.partition) == (self._stage.name, partition)
+            (it.offset, it.index) for it in found if (it.stage, it.partition) == (self._stage.name, partition)
         )
 
     def now_ns(self) -> int:
@@ -103,7 +103,9 @@ class KafkaWorld:
     def _bounds(self, topic: str, partition: int) -> Bounds:
         consumer = self._consumer()
         try:
-            return Bounds(*consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_S))
+            return Bounds(
+                *consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_S)
+            )
         finally:
             consumer.close()
 
@@ -113,8 +115,12 @@ class KafkaWorld:
             topic = BY_NAME[CHANNELS[channel].topics[0]]
             for destination in range(self._config.counts.of(topic)):
                 for message in self._scan(topic.name, destination):
-                    origin = codec.decode(message.value()).origin
-                    if origin is not None and (origin.stage, origin.partition) == (self._stage.name, partition):
+                    envelope: Any = codec.decode(message.value())
+                    origin = envelope.origin
+                    if origin is not None and (origin.stage, origin.partition) == (
+                        self._stage.name,
+                        partition,
+                    ):
                         return True
         return False
 

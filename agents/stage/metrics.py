@@ -16,18 +16,28 @@ NS: Final = 1e-9
 RECORDS: Final = Counter("trading_records", "Inbox records applied", ["stage"])
 ITEMS: Final = Counter("trading_items", "Commands and events applied", ["stage"])
 REPEATS: Final = Counter("trading_repeats_dropped", "Records dropped as repeats of their origin", ["stage"])
-BATCH: Final = Histogram("trading_batch_records", "Records a fetched batch", ["stage"], buckets=_BATCH_BUCKETS)
+BATCH: Final = Histogram(
+    "trading_batch_records", "Records a fetched batch", ["stage"], buckets=_BATCH_BUCKETS
+)
 STAGE_TIME: Final = Histogram(
-    "trading_stage_seconds", "Time to fold a batch and hand over its outputs", ["stage"], buckets=_SECONDS_BUCKETS
+    "trading_stage_seconds",
+    "Time to fold a batch and hand over its outputs",
+    ["stage"],
+    buckets=_SECONDS_BUCKETS,
 )
 CHECKPOINT_TIME: Final = Histogram(
-    "trading_checkpoint_seconds", "Time from a checkpoint's take to its commit", ["stage"], buckets=_SECONDS_BUCKETS
+    "trading_checkpoint_seconds",
+    "Time from a checkpoint's take to its commit",
+    ["stage"],
+    buckets=_SECONDS_BUCKETS,
 )
 CHECKPOINT_KEYS: Final = Counter("trading_checkpoint_keys", "Keys written to the changelog", ["stage"])
 CHECKPOINTED_AT: Final = Gauge(
     "trading_checkpoint_timestamp_seconds", "When the last checkpoint was committed", ["stage", "partition"]
 )
-NEXT_OFFSET: Final = Gauge("trading_inbox_next_offset", "Inbox offset to be applied next", ["stage", "partition"])
+NEXT_OFFSET: Final = Gauge(
+    "trading_inbox_next_offset", "Inbox offset to be applied next", ["stage", "partition"]
+)
 LATENCY: Final = Histogram(
     "trading_latency_seconds",
     "From the edge's stamp on the newest item of a batch to its being applied",

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class NotOwned(LookupError):  # noqa: N818 - a look at the wrong worker is no fault of it
+class NotOwned(LookupError):
     """This worker does not own the partition, or is still recovering it."""
 
 
@@ -153,7 +153,7 @@ class Partitions:
         skips = self._world.skips(partition)
         recovered = recover(
             lambda: Fold(self.stage, self.config.counts, partition),
-            before and Keeper(before.fold, before.checkpointer.changelog_end),
+            None if before is None else Keeper(before.fold, before.checkpointer.changelog_end),
             changelog,
             store,
             self._world.inbox(partition),
@@ -166,7 +166,9 @@ class Partitions:
             checkpointer = before.checkpointer
         else:
             checkpointer = Checkpointer(changelog, store, recovered.changelog_end, recovered.unstored)
-        if recovered.is_first:  # before it speaks: from now on "no checkpoint, yet it spoke" means a lost changelog
+        if (
+            recovered.is_first
+        ):  # before it speaks: from now on "no checkpoint, yet it spoke" means a lost changelog
             checkpointer.commit(recovered.fold.checkpoint(), lambda: None)
         with self._folding:
             self._owned[partition] = Owned(recovered.fold, checkpointer)
@@ -187,7 +189,9 @@ class Partitions:
                 self._has_room.set()
             started_ns = time.perf_counter_ns()
             owned.checkpointer.commit(taken, lambda: self._outputs.wait(mark))
-            self.metrics.on_checkpoint(owned.fold.partition, len(taken.changes), time.perf_counter_ns() - started_ns)
+            self.metrics.on_checkpoint(
+                owned.fold.partition, len(taken.changes), time.perf_counter_ns() - started_ns
+            )
 
     def _make_room(self, fold: Fold) -> None:
         """Asks for a checkpoint at N changed keys; at 2N waits until one has taken them."""

@@ -19,7 +19,7 @@ RECORDS_A_LOOK: Final = 1000  # between two looks at whether the partition is st
 STORE_AGE_MAX_NS: Final = TOMBSTONES_KEPT_NS // 2  # older, and a removed key may rise from the local store
 
 
-class Abandoned(Exception):  # noqa: N818 - not an error: the partition is wanted elsewhere
+class Abandoned(Exception):
     """A rebalance came while a partition was being recovered."""
 
 

@@ -35,8 +35,12 @@ _PROCESSES: Final = multiprocessing.get_context("spawn")
 
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, help="Length of each measurement.")
-@click.option("--warm-up", default=20.0, show_default=True, help="Load before each latency is measured, in seconds.")
-@click.option("--rates", default="2000,5000,10000", show_default=True, help="Orders a second of the open loops.")
+@click.option(
+    "--warm-up", default=20.0, show_default=True, help="Load before each latency is measured, in seconds."
+)
+@click.option(
+    "--rates", default="2000,5000,10000", show_default=True, help="Orders a second of the open loops."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench(*, seconds: float, warm_up: float, rates: str, as_json: bool) -> None:
     """Measure how fast the engine is on this machine, in a folder of its own.
@@ -52,7 +56,9 @@ def bench(*, seconds: float, warm_up: float, rates: str, as_json: bool) -> None:
         return
     table = Table("what", "orders/s", "p50 ms", "p99 ms", "p99.9 ms", "note")
     for row in rows:
-        table.add_row(*(str(row.get(name, "")) for name in ("what", "orders_per_s", "p50", "p99", "p999", "note")))
+        table.add_row(
+            *(str(row.get(name, "")) for name in ("what", "orders_per_s", "p50", "p99", "p999", "note"))
+        )
     Console().print(table)
 
 
@@ -62,7 +68,9 @@ def _engine(folder: Path) -> Iterator[Engine]:
     with Engine(settings, lambda line: click.echo(line, err=True)) as engine:
         counts = PartitionCounts(settings.account_partitions, settings.book_partitions)
         with Desk(engine.settings.kafka(), counts) as desk:
-            desk.control([DefineInstrument(command_id=f"i-{it.symbol}", instrument=it) for it in instruments()])
+            desk.control(
+                [DefineInstrument(command_id=f"i-{it.symbol}", instrument=it) for it in instruments()]
+            )
             desk.control([DefineAccount(command_id=f"a-{it.account}", account=it) for it in accounts()])
             desk.cash(deposits())
         yield engine
@@ -81,7 +89,8 @@ def _latency(engine: Engine, topic: str, rate: float, seconds: float, warm_up: f
     late_s, seen = _run(load, warm_up)
     p50, p99, p999 = (round(it, 2) for it in seen.quantiles_ms())
     note = f"{seen.rejected} rejected, sender at most {late_s * 1000:.1f} ms late"
-    return {"what": f"{topic} to execution report", "orders_per_s": rate, "p50": p50, "p99": p99, "p999": p999, "note": note}
+    what = f"{topic} to execution report"
+    return {"what": what, "orders_per_s": rate, "p50": p50, "p99": p99, "p999": p999, "note": note}
 
 
 def _throughput(engine: Engine, seconds: float) -> dict[str, Any]:
@@ -91,7 +100,9 @@ def _throughput(engine: Engine, seconds: float) -> dict[str, Any]:
     started = time.monotonic()
     _run(load, 0.0)
     took = _settled_at(engine) - started - START_DELAY_NS / 1e9
-    return {"what": "orders to settled positions", "orders_per_s": round(count * ORDERS_OF_COMMANDS / took), "note": f"{count} commands in {took:.1f} s"}
+    rate = round(count * ORDERS_OF_COMMANDS / took)
+    note = f"{count} commands in {took:.1f} s"
+    return {"what": "orders to settled positions", "orders_per_s": rate, "note": note}
 
 
 def _load(engine: Engine, topic: str, count: int, rate: float) -> Load:

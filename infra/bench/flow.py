@@ -43,7 +43,10 @@ def instruments() -> list[Instrument]:
 def accounts() -> list[Account]:
     """Margin accounts that pay fees."""
     fees = (FeeRate(fee_class="default", maker_bps=1, taker_bps=3),)
-    return [Account(account=f"bench{number:04}", account_type="MARGIN", fee_rates=fees) for number in range(ACCOUNTS)]
+    return [
+        Account(account=f"bench{number:04}", account_type="MARGIN", fee_rates=fees)
+        for number in range(ACCOUNTS)
+    ]
 
 
 def deposits() -> list[Deposit]:
@@ -56,14 +59,16 @@ def deposits() -> list[Deposit]:
 
 def commands(seed: int = 1, *, prefix: str = "") -> Iterator[PlaceOrder | CancelOrder]:
     """Endless orders and cancels. The n-th command's id is ``prefix`` and n: a probe knows when it was due."""
-    chance = Random(seed)
+    chance = Random(seed)  # noqa: S311 - a flow that can be repeated
     passive: deque[tuple[str, str]] = deque()
     orders = 0
     for number in count():
         if orders >= ORDERS_A_CANCEL and len(passive) > CANCEL_AGE:
             orders = 0
             account, original = passive.popleft()
-            yield CancelOrder(account=account, client_order_id=f"{prefix}{number}", original_client_order_id=original)
+            yield CancelOrder(
+                account=account, client_order_id=f"{prefix}{number}", original_client_order_id=original
+            )
             continue
         orders += 1
         order = _order(chance, f"{prefix}{number}")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
@@ -53,7 +53,8 @@ def watch(load: Load, warm_up_s: float, patience_s: float, ready: Connection) ->
             continue
         for message in [first, *consumer.consume(500, 0)]:
             now_ns = time.time_ns()
-            for item in codec.decode(message.value()).items:
+            envelope: Any = codec.decode(message.value())
+            for item in envelope.items:
                 if type(item) is OrderFilled:
                     seen.fills += 1
                 elif type(item) is OrderAccepted or type(item) is OrderRejected:
@@ -63,7 +64,9 @@ def watch(load: Load, warm_up_s: float, patience_s: float, ready: Connection) ->
     ready.send_bytes(msgspec.msgpack.encode(seen))
 
 
-def _take(seen: Seen, report: OrderAccepted | OrderRejected, load: Load, now_ns: int, measured_from: int) -> bool:
+def _take(
+    seen: Seen, report: OrderAccepted | OrderRejected, load: Load, now_ns: int, measured_from: int
+) -> bool:
     """Counts a report; True when it is of the last commands (a cancel has none)."""
     if not report.client_order_id.startswith(load.prefix):
         return False

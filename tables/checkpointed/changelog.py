@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from tables.checkpointed.ports import Bounds, ChangelogDoubtful, ChangelogFenced, ChangelogRecord
 from tables.section import Change
@@ -32,9 +32,7 @@ def ensure_changelog(config: Mapping[str, Any], topic: NewTopic) -> None:
 class KafkaChangelog:
     """A ``Changelog`` of one partition. ``transactional_id`` names its owner over restarts."""
 
-    def __init__(
-        self, config: Mapping[str, Any], topic: str, partition: int, transactional_id: str
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str, partition: int, transactional_id: str) -> None:
         """``config`` is librdkafka's, for any client; nothing connects before the first call."""
         self._config = dict(config)
         self._topic, self._partition = topic, partition
@@ -80,7 +78,7 @@ class KafkaChangelog:
                 for message in consumer.consume(READ_BATCH, POLL_S):
                     error = message.error()
                     if error is None:
-                        yield ChangelogRecord(message.offset(), message.key(), message.value())
+                        yield _record(message)
                     elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                         raise KafkaException(error)
                 begin = max(begin, *(it.offset for it in consumer.position([place])))
@@ -140,3 +138,7 @@ class KafkaChangelog:
                 "fetch.queue.backoff.ms": 1,
             }
         )
+
+
+def _record(message: Any) -> ChangelogRecord:
+    return ChangelogRecord(message.offset(), message.key(), message.value())

@@ -1,5 +1,6 @@
-"""What a checkpoint needs of the world: a changelog partition and a local store. Kafka and RocksDB in
-production, memory in the simulation test.
+"""What a checkpoint needs of the world: a changelog partition and a local store.
+
+Kafka and RocksDB in production, memory in the simulation test.
 """
 
 from collections.abc import Iterable, Iterator

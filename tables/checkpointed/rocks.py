@@ -25,7 +25,7 @@ CACHE: Final = Cache(32 * 2**20)  # shared: reads happen at start only
 def _options() -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)  # noqa: FBT003 - the binding takes no keyword
-    options.set_paranoid_checks(True)  # noqa: FBT003
+    options.set_paranoid_checks(True)
     options.set_write_buffer_size(16 * 2**20)
     options.set_max_open_files(64)
     options.set_keep_log_file_num(2)

@@ -32,7 +32,7 @@ class Worker:
         config = StageConfig(
             env="sim", kafka={}, counts=engine.counts, data_folder=Path(), checkpoint_dirty_keys=10**9
         )
-        self.partitions = Partitions(stage, config, self.world, lambda error: None)
+        self.partitions = Partitions(stage, config, self.world, print)
 
 
 class Engine:
@@ -92,14 +92,21 @@ class Engine:
                     committed = Fold(stage, self.counts, partition)
                     for change in self.log.changes[place]:
                         committed.load(*change)
-                    assert list(committed.tables.entries()) == list(fold.tables.entries()), (stage.name, replica)
+                    assert list(committed.tables.entries()) == list(fold.tables.entries()), (
+                        stage.name,
+                        replica,
+                    )
 
     def rebalance(self, stage: Stage, replica: str) -> None:
         """Deals a stage's partitions out anew among the workers of a replica that are awake."""
-        members = [it for it in self.workers if (it.stage, it.replica) == (stage, replica) and not it.is_zombie]
+        members = [
+            it for it in self.workers if (it.stage, it.replica) == (stage, replica) and not it.is_zombie
+        ]
         for worker in members:
             self._attempt(worker, worker.partitions.release)
-        members = [it for it in self.workers if (it.stage, it.replica) == (stage, replica) and not it.is_zombie]
+        members = [
+            it for it in self.workers if (it.stage, it.replica) == (stage, replica) and not it.is_zombie
+        ]
         if not members:
             return
         self.happened["rebalance"] += 1
@@ -124,7 +131,10 @@ class Engine:
         records = self.log.records[worker.stage.inbox, partition]
         position = worker.partitions.owned[partition].fold.next_offset
         start = max(0, position - self.random.randint(0, REWIND_MAX))
-        batch = [InboxRecord(offset, 0, None, records[offset]) for offset in range(start, min(position + most, len(records)))]
+        batch = [
+            InboxRecord(offset, 0, None, records[offset])
+            for offset in range(start, min(position + most, len(records)))
+        ]
         dropped = worker.partitions.owned[partition].fold.repeats_dropped
         if batch:
             worker.partitions.fold(Batch(partition, batch))

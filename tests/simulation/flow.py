@@ -57,7 +57,9 @@ def account(name: str) -> Account:
 
 def control_commands(chance: Random) -> Iterator[bytes]:
     """Reference data first, then what an operator and the clock do."""
-    items: list[Any] = [DefineInstrument(command_id=f"i-{it}", instrument=instrument(it), at_ns=START_NS) for it in SYMBOLS]
+    items: list[Any] = [
+        DefineInstrument(command_id=f"i-{it}", instrument=instrument(it), at_ns=START_NS) for it in SYMBOLS
+    ]
     items += [DefineAccount(command_id=f"a-{it}", account=account(it), at_ns=START_NS) for it in ACCOUNTS]
     items += [SetMark(command_id=f"m-{it}", instrument=it, price_ticks=100, at_ns=START_NS) for it in SYMBOLS]
     yield codec.encode(ControlCommands(items=tuple(items)))
@@ -77,7 +79,9 @@ def account_commands(chance: Random, partitions: int) -> Iterator[tuple[int, byt
     """(partition, record) of account-commands; some ids come twice, some with other content."""
     for name in ACCOUNTS:
         for currency in ("USD",):
-            deposit = Deposit(account=name, command_id="d", currency=currency, amount_minor=100_000, at_ns=START_NS)
+            deposit = Deposit(
+                account=name, command_id="d", currency=currency, amount_minor=100_000, at_ns=START_NS
+            )
             yield _packed(deposit, partitions)
     for number in range(COMMANDS):
         yield _packed(_command(chance, number), partitions)
@@ -93,7 +97,9 @@ def _command(chance: Random, number: int) -> Any:
     earlier = f"c{chance.randrange(max(1, number))}"
     kind = chance.random()
     if kind < 0.12:
-        return CancelOrder(account=name, client_order_id=f"c{number}", original_client_order_id=earlier, at_ns=at_ns)
+        return CancelOrder(
+            account=name, client_order_id=f"c{number}", original_client_order_id=earlier, at_ns=at_ns
+        )
     if kind < 0.22:
         return ReplaceOrder(
             account=name,
@@ -106,7 +112,13 @@ def _command(chance: Random, number: int) -> Any:
     if kind < 0.25:
         return MassCancel(account=name, command_id=f"c{number}", at_ns=at_ns)
     if kind < 0.28:
-        return Withdraw(account=name, command_id=f"c{number}", currency="USD", amount_minor=chance.randint(1, 90_000), at_ns=at_ns)
+        return Withdraw(
+            account=name,
+            command_id=f"c{number}",
+            currency="USD",
+            amount_minor=chance.randint(1, 90_000),
+            at_ns=at_ns,
+        )
     return _order(chance, name, f"c{number}" if chance.random() < 0.93 else earlier, at_ns)
 
 
@@ -125,7 +137,9 @@ def _order(chance: Random, name: str, client_order_id: str, at_ns: int) -> Place
         quantity_lots=quantity,
         price_ticks=chance.randint(97, 103) if priced else None,
         stop_price_ticks=chance.randint(97, 103) if stop else None,
-        display_quantity_lots=max(1, quantity // 3) if order_type == "LIMIT" and chance.random() < 0.2 else None,
+        display_quantity_lots=max(1, quantity // 3)
+        if order_type == "LIMIT" and chance.random() < 0.2
+        else None,
         post_only=force in {"GTC", "DAY"} and order_type == "LIMIT" and chance.random() < 0.1,
         expires_at_ns=at_ns + 9000 * SECOND_NS if force == "GTD" else None,
         at_ns=at_ns,

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
+from typing import Any
 
 from agents.stage.fold import Output, Stage
 from agents.stage.recovery import Inbox
@@ -165,7 +166,9 @@ class MemoryMouth:
 class MemoryWorld:
     """One worker's surroundings for one stage."""
 
-    def __init__(self, stage: Stage, log: Log, disk: MemoryDisk, counts: PartitionCounts, replica: str) -> None:
+    def __init__(
+        self, stage: Stage, log: Log, disk: MemoryDisk, counts: PartitionCounts, replica: str
+    ) -> None:
         """``disk`` is the worker's own; the log is everybody's."""
         self._stage, self._log, self._disk, self._counts = stage, log, disk, counts
         self._replica = replica
@@ -178,7 +181,9 @@ class MemoryWorld:
 
     def changelog(self, partition: int) -> MemoryChangelog:
         """This replica's."""
-        return MemoryChangelog(self._log, changelog_place(self._stage, self._replica, partition), may_fail=True)
+        return MemoryChangelog(
+            self._log, changelog_place(self._stage, self._replica, partition), may_fail=True
+        )
 
     def peer(self, partition: int) -> MemoryChangelog | None:
         """The first replica's, for any other."""
@@ -219,7 +224,8 @@ def spoken(log: Log, stage: Stage, partition: int) -> dict[Place, list[bytes]]:
         if place[0] not in topics:
             continue
         for value in values:
-            origin = codec.decode(value).origin
+            envelope: Any = codec.decode(value)
+            origin = envelope.origin
             if origin is None or (origin.stage, origin.partition) != (stage.name, partition):
                 continue
             earlier = said.setdefault(place, {}).setdefault(origin.sequence, value)

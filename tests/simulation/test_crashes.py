@@ -7,8 +7,6 @@ from random import Random
 import pytest
 
 from infra.worker import STAGES, stage_named
-from schemas import codec
-from schemas.partitioner import partition_of
 from schemas.topics import CONTROL, PartitionCounts
 from tests.simulation.engine import Engine
 from tests.simulation.flow import account_commands, control_commands
