@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from infra.errors import OperatorError
 from infra.settings import KafkaConfig
 from schemas import codec
-from schemas.commands import CashCommand, ControlCommand
+from schemas.commands import CashCommand, ControlCommand, Tick
 from schemas.control_events import CommandApplied
 from schemas.envelopes import AccountCommands, ControlCommands
-from schemas.events import CashDeposited, CashWithdrawn, CommandRefused
+from schemas.events import CashDeposited, CashWithdrawn, CommandRefused, MassCancelled
 from schemas.partitioner import partition_of
 from schemas.topics import (
     ACCOUNT_COMMANDS,
@@ -28,7 +28,9 @@ from schemas.topics import (
 PER_RECORD: Final = 200  # reference data of 200 accounts is some 30 KB
 TIMEOUT_S: Final = 30.0
 Outcome = CommandApplied | CommandRefused | CashDeposited | CashWithdrawn
-_OUTCOMES: Final = (CommandApplied, CommandRefused, CashDeposited, CashWithdrawn)
+_Key = tuple[int, str, str]
+"""The account partition that a cash command or a sweep is answered by (-1: control), account, command id."""
+_BY_CONTROL: Final = -1
 
 
 class NoOutcomeError(OperatorError):
@@ -36,7 +38,10 @@ class NoOutcomeError(OperatorError):
 
 
 class Desk:
-    """Opened before the first command, so that no outcome is missed; not for two threads."""
+    """Opened before the first command, so that no outcome is missed; not for two threads.
+
+    ``timeout_s`` is the longest silence: each outcome that comes starts it again.
+    """
 
     def __init__(self, kafka: KafkaConfig, counts: PartitionCounts, timeout_s: float = TIMEOUT_S) -> None:
         self._counts, self._timeout_s = counts, timeout_s
@@ -44,6 +49,7 @@ class Desk:
         self._consumer = Consumer(
             {**kafka, "group.id": "desk", "enable.auto.commit": False, "fetch.queue.backoff.ms": 1}
         )
+        self._answers: dict[_Key, Any] = {}
         places = [
             TopicPartition(name, partition)
             for name in (CONTROL_EVENTS, ACCOUNT_EVENTS)
@@ -68,11 +74,10 @@ class Desk:
             NoOutcomeError: the engine did not answer all of them in time.
 
         """
-        for start in range(0, len(commands), PER_RECORD):
-            self._send(
-                CONTROL, 0, ControlCommands(items=tuple(_stamped(commands[start : start + PER_RECORD])))
-            )
-        return self._outcomes([(None, command.command_id) for command in commands])  # type: ignore[union-attr]
+        assert not any(isinstance(command, Tick) for command in commands), "nobody answers the clock"
+        for items in _parts(_stamped(commands)):
+            self._producer.produce(CONTROL, codec.encode(ControlCommands(items=items)), None, 0)
+        return self._outcomes([(_BY_CONTROL, "", it.command_id) for it in commands])  # type: ignore[union-attr]
 
     def cash(self, commands: Sequence[CashCommand]) -> list[Outcome]:
         """Sends deposits and withdrawals to their accounts' inbox and returns their outcomes, in their order.
@@ -83,36 +88,64 @@ class Desk:
         """
         by_partition: dict[int, list[CashCommand]] = {}
         for command in _stamped(commands):
-            by_partition.setdefault(partition_of(command.account, self._counts.accounts), []).append(command)
+            by_partition.setdefault(self._partition(command.account), []).append(command)
         for partition, group in by_partition.items():
-            for start in range(0, len(group), PER_RECORD):
-                self._send(
-                    ACCOUNT_COMMANDS,
-                    partition,
-                    AccountCommands(items=tuple(group[start : start + PER_RECORD])),
-                )
-        return self._outcomes([(command.account, command.command_id) for command in commands])
+            for items in _parts(group):
+                value = codec.encode(AccountCommands(items=items))
+                self._producer.produce(ACCOUNT_COMMANDS, value, None, partition)
+        return self._outcomes([(self._partition(it.account), it.account, it.command_id) for it in commands])
 
-    def _send(self, topic: str, partition: int, envelope: Any) -> None:
-        self._producer.produce(topic, codec.encode(envelope), None, partition)
+    def swept(self, command_id: str, account: str | None) -> int:
+        """Waits until a kill or a mass cancel that control applied is done, and gives how many orders it cancelled.
 
-    def _outcomes(self, wanted: Sequence[tuple[str | None, str]]) -> list[Outcome]:
+        Raises:
+            NoOutcomeError: not every account partition has said so in time.
+
+        """
+        partitions = range(self._counts.accounts) if account is None else (self._partition(account),)
+        done = self._outcomes([(partition, account or "", command_id) for partition in partitions])
+        return sum(it.count for it in done)
+
+    def _partition(self, account: str) -> int:
+        return partition_of(account, self._counts.accounts)
+
+    def _outcomes(self, wanted: Sequence[_Key]) -> list[Any]:
         if self._producer.flush(self._timeout_s):
-            raise NoOutcomeError("the broker takes no commands: is it running?")
-        missing, found = set(wanted), {}
+            raise NoOutcomeError(
+                f"Kafka took no commands within {self._timeout_s:.0f} s: is it running? {_again(wanted)}"
+            )
+        missing = set(wanted) - self._answers.keys()
         until = time.monotonic() + self._timeout_s
         while missing:
+            if self._read() and (heard := missing & self._answers.keys()):
+                missing -= heard
+                until = time.monotonic() + self._timeout_s
             if time.monotonic() > until:
                 raise NoOutcomeError(
-                    f"no outcome of {len(missing)} commands within {self._timeout_s:.0f} s: is the engine running?"
-                    " Asking again with the same id is safe"
+                    f"no outcome of {len(missing)} commands within {self._timeout_s:.0f} s: `trading status` shows"
+                    f" whether the engine runs. {_again(sorted(missing))}"
                 )
-            for message in self._consumer.consume(500, 0.1):
-                if message.error() is None:
-                    for key, outcome in _found(codec.decode(message.value()).items, missing):
-                        found[key] = outcome
-                        missing.discard(key)
-        return [found[key] for key in wanted]
+        return [self._answers[key] for key in wanted]
+
+    def _read(self) -> bool:
+        """Keeps every answer there is: a sweep's may come before control's own."""
+        for message in self._consumer.consume(500, 0.1):
+            topic, partition, value = message.topic(), message.partition(), message.value()
+            if message.error() is None and value is not None and partition is not None:
+                at = _BY_CONTROL if topic == CONTROL_EVENTS else partition
+                self._answers.update(_answers(at, codec.decode(value)))
+        return bool(self._answers)
+
+
+def _answers(at: int, envelope: Any) -> Iterable[tuple[_Key, Any]]:
+    for item in envelope.items:
+        match item:
+            case CommandApplied() | CommandRefused() if at == _BY_CONTROL:
+                yield (at, "", item.command_id), item
+            case CommandRefused() | CashDeposited() | CashWithdrawn() | MassCancelled():
+                yield (at, item.account or "", item.command_id), item
+            case _:
+                pass  # of no concern to an operator who waits
 
 
 def _stamped(commands: Iterable[Any]) -> list[Any]:
@@ -121,11 +154,10 @@ def _stamped(commands: Iterable[Any]) -> list[Any]:
     return [it if it.at_ns else msgspec.structs.replace(it, at_ns=now_ns) for it in commands]
 
 
-def _found(
-    items: Iterable[Any], missing: set[tuple[str | None, str]]
-) -> Iterable[tuple[tuple[str | None, str], Outcome]]:
-    for item in items:
-        if isinstance(item, _OUTCOMES):
-            key = (getattr(item, "account", None), item.command_id)
-            if key in missing:
-                yield key, item
+def _parts(commands: list[Any]) -> Iterable[tuple[Any, ...]]:
+    return (tuple(commands[start : start + PER_RECORD]) for start in range(0, len(commands), PER_RECORD))
+
+
+def _again(keys: Sequence[_Key]) -> str:
+    first = keys[0][2]
+    return f"Asking again with the same id ({first}{', ...' if len(keys) > 1 else ''}) is safe"
