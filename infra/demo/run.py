@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from infra.commands.progress import jar_bar, uninterrupted, until_interrupted
+from infra.demo import views
+from infra.demo.accounts import ACCOUNT_NAMES
 from infra.demo.compare import TradeComparison, compare_books, compare_refusals, compare_trades
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
 from infra.demo.replay import Replay
-from infra.demo.report import DemoResult, print_report
+from infra.demo.report import Check, DemoResult, print_report
 from infra.demo.session import Session
 from infra.engine import Engine
 from infra.processes import FolderLock
@@ -55,9 +57,9 @@ def run(settings: Settings, session: Session, console: Console, *, rate: int, ke
 def fresh(settings: Settings) -> Settings:
     """Empty the demo's folder, and give settings for it.
 
-    With one account partition the engine sees the orders of all accounts as the recording has them; it has
-    one instrument. The
-    folder must be new, since an engine answers a command that it knows with the first outcome.
+    With one account partition the engine sees the orders of all accounts as the recording has them, and its one
+    instrument needs one partition of books. The folder must be new, since an engine answers a command that it
+    knows with the first outcome.
     """
     folder = settings.data_folder.absolute() / "demo"
     lock = FolderLock(folder).acquire()
@@ -91,6 +93,8 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
     samples = replay.samples()
     trades = compare_trades(session, collector.trades, collector.refusals)
     path = engine.settings.data_folder / "demo.png"
+    address = engine.views["risk"]
+    told, viewed = collector.book(_BOOK_DEPTH), views.book(address, engine.settings, _BOOK_DEPTH)
     kills = replay.kills()
     draw(
         PictureData(
@@ -112,12 +116,14 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         trades=trades,
         refusals=compare_refusals(session, collector.refusals),
         cancel_refusals=collector.cancel_refusals,
-        book=compare_books(session, collector.book(_BOOK_DEPTH), _BOOK_DEPTH),
+        book=compare_books(session, viewed, _BOOK_DEPTH),
         money=collector.money(sum(deposit.amount_minor for deposit in session.deposits)),
         kills=kills,
         gaps=collector.gaps.total(),
-        further=(),
-        views=[f"{address} ({name})" for name, address in engine.views.items()],
+        further=[
+            Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side")
+        ],
+        views=views.worth_a_look(address, ACCOUNT_NAMES[0]),
         picture=str(path),
     )
 
