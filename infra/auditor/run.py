@@ -1,0 +1,55 @@
+"""One audit of an engine on Kafka, as the command and the chaos tests run it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.auditor.audit import Audit, skips_by_stage
+from infra.auditor.cut import find_cut
+from infra.auditor.log import KafkaLog
+from infra.auditor.refold import refold_all
+from infra.auditor.report import Report
+from infra.auditor.snapshot import Snapshot
+from infra.auditor.views import check_views
+from infra.settings import Settings
+from schemas.topics import PartitionCounts
+
+Show = Callable[[str, int, int], object]
+
+
+def run(
+    settings: Settings,
+    *,
+    timeout_s: float = 30.0,
+    with_folds: bool = True,
+    start: Path | None = None,
+    save: Path | None = None,
+    views_url: str | None = None,
+    progress: Show = lambda *_: None,
+) -> Report:
+    """Audits the engine that the settings name; AuditError where that cannot be done."""
+    counts = PartitionCounts(settings.account_partitions, settings.book_partitions)
+    snapshot = None if start is None else Snapshot.load(start)
+    report, log = Report(), KafkaLog(settings.kafka())
+    try:
+        cut = find_cut(log, settings.env, counts, timeout_s)
+        audit = Audit(log, cut, report, snapshot)
+        audit.read(lambda count: progress("reading the topics", count, audit.total))
+        if with_folds:
+            refold_all(
+                log,
+                cut,
+                counts,
+                audit.lanes,
+                report,
+                skips=skips_by_stage(log),
+                start={} if snapshot is None else snapshot.entries(),
+                progress=lambda name: progress(f"folding {name}", 0, 0),
+            )
+        if views_url is not None:
+            reference = audit.agreement.reference
+            check_views(views_url, settings.views_token, reference, audit.ledger, audit.orders, report)
+        if save is not None and not report.breaches:
+            Snapshot.take(log, cut, audit.resume).save(save)
+    finally:
+        log.close()
+    return report

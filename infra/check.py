@@ -1,0 +1,82 @@
+"""`trading check`: the independent audit of an engine's topics, tables and views."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from infra.settings import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--timeout", "timeout_s", default=30.0, show_default=True, help="Longest wait for quiet, in seconds."
+)
+@click.option(
+    "--no-refold", is_flag=True, help="Leave out the folds of the inboxes by the stages' own rules."
+)
+@click.option(
+    "--from", "start", type=click.Path(path_type=Path), help="Go on from this snapshot of an earlier check."
+)
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Write a snapshot for later checks, if all is well."
+)
+@click.option("--views", "views_url", help="Compare with the views at this address too.")
+@click.pass_context
+def check(
+    context: click.Context,
+    *,
+    as_json: bool,
+    timeout_s: float,
+    no_refold: bool,
+    start: Path | None,
+    save: Path | None,
+    views_url: str | None,
+) -> None:
+    """Audit the topics: conservation, pairs, chains, tables, views.
+
+    It waits until the engine is quiet but for its clock, and then reads every topic from its start. It ends
+    with 1 if anything is broken.
+
+    \b
+    Example:
+      trading check --json --views http://127.0.0.1:8600
+    """  # noqa: D301
+    from infra.auditor.run import run
+
+    settings = Settings.load()
+    with _bar(Console(stderr=True)) as progress:
+        report = run(
+            settings,
+            timeout_s=timeout_s,
+            with_folds=not no_refold,
+            start=start,
+            save=save,
+            views_url=views_url,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
+    else:
+        for line in report.lines():
+            click.echo(line)
+        click.echo(f"{report.breaches} breaches" if report.breaches else "Every check passed.")
+    context.exit(1 if report.breaches else 0)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal: the function takes (what is done, how many, of how many)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("waiting for quiet", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        yield show
