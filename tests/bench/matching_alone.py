@@ -26,9 +26,7 @@ INSTRUMENTS = 50
 ACCOUNTS = 1_000
 CANCELLED_SHARE = 1 / 3
 CHECKPOINT_ORDERS = 5_000  # about four a second at the engine's goal
-TERMS = Terms(
-    kind="SPOT", currency="USD", minor_per_tick_lot=1, maker_bps=1, taker_bps=2, settlement_days=2
-)
+TERMS = Terms(kind="SPOT", currency="USD", minor_per_tick_lot=1, maker_bps=1, taker_bps=2, settlement_days=2)
 
 
 def instruments() -> Iterator[InstrumentDefined]:
@@ -112,7 +110,7 @@ def run(commands: list[BookCommandItem]) -> None:
         matching.apply(event, Place(0, offset, 0, 0), Outbox())
     gc.collect()
     gc.freeze()
-    lanes = events = trades = 0
+    lanes = trades = 0
     start = time.process_time()
     for offset, command in enumerate(commands, INSTRUMENTS):
         outbox = Outbox()
@@ -125,9 +123,13 @@ def run(commands: list[BookCommandItem]) -> None:
             tables.take_dirty()
     seconds = time.process_time() - start
     check_books(matching.books)
-    count = len(commands)
-    print(f"{count:,} commands in {seconds:.2f} s: {count / seconds:,.0f} a second, {seconds / count * 1e6:.2f} us each")
-    print(f"{trades / count:.2f} trades and {lanes / count:.2f} output records a command, {len(tables.orders):,} orders rest")
+    count, resting = len(commands), len(tables.orders)
+    print(
+        f"{count:,} commands in {seconds:.2f} s: {count / seconds:,.0f} a second, {seconds / count * 1e6:.2f} us each"
+    )
+    print(
+        f"{trades / count:.2f} trades and {lanes / count:.2f} output records a command; {resting:,} orders rest"
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 A name's first letter is its account. Words after the quantity: ``@PRICE``, ``gtc ioc fok day``,
 ``until NS``, ``stop PRICE``, ``worst PRICE``, ``show LOTS``, ``min LOTS``, ``post``, ``group NAME``, a
 self-trade mode, ``in SYMBOL``. The line's number (from 1) is its offset and, until a later tick, the time.
-A line that ends with a comma goes on in the next.
+``go on`` gives matching what it asked of itself. A line that ends with a comma goes on in the next.
 """
 
 from collections.abc import Iterator
@@ -90,10 +90,11 @@ class Script:
         if words[0] == "tick":
             self.now_ns = max(self.now_ns, int(words[1]))
         outbox = self.apply(self.item(words))
-        self.asked = [cast("BookCommandItem", item) for item in outbox.items.get((BOOK_COMMANDS, 0), [])]
+        asked = outbox.items.get((BOOK_COMMANDS, 0), [])
+        self.asked += [cast("BookCommandItem", item) for item in asked]
         said = [said_of(item) for lane in self.lanes for item in outbox.items.get((lane, 0), [])]
         if self.asks:
-            said += [type(item).__name__ for item in self.asked]
+            said += [type(item).__name__ for item in asked]
         return f"{command} -> {', '.join(said) or 'nothing'}"
 
     def item(self, words: list[str]) -> BookCommandItem:  # noqa: PLR0911  (one for each command)
@@ -114,7 +115,7 @@ class Script:
             case ["mark", name, price]:
                 return control_events.MarkSet(instrument=name, price_ticks=int(price), at_ns=at_ns)
             case ["go", "on"]:
-                return self.asked[-1]
+                return self.asked.pop(0)
             case [name, "cancels", target, *_]:
                 return self.cancel(name, target)
             case [name, "replaces", target, *rest]:
