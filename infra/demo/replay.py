@@ -46,7 +46,9 @@ class Replay:
         self._rate, self._timeout_s, self._on_progress = rate, timeout_s, on_progress
         self._outlet = Outlet(engine.settings)
         self._tap = Tap(engine.settings, self.collector)
-        self._killer = Killer(engine.supervisor, self.collector.said, len(session.commands))
+        self._killer = Killer(
+            engine.supervisor, self.collector.said, self.collector.repeats, len(session.commands)
+        )
         self._sent_ns: list[int] = []
         self._prepared = 0
 
@@ -79,13 +81,13 @@ class Replay:
         self._wait("every stage back from its kill", lambda: self._killer.step(commands))
 
     def kills(self) -> list[StageKill]:
-        """Each stage's kill, with the repeats that it made in all."""
+        """Each kill, with the repeats that its stage made in all; one without any was followed by another."""
         return [
             StageKill(
                 killed.stage,
                 (killed.at_ns - self.start_ns) / _NS_PER_S,
                 (killed.ready_ns - killed.at_ns) / _NS_PER_S,
-                self.collector.repeats[killed.stage],
+                self.collector.repeats[killed.stage] if killed.has_repeated else 0,
             )
             for killed in self._killer.killed
         ]

@@ -63,7 +63,7 @@ BREACHES: dict[str, dict[str, object]] = {
     "no cancel is refused": {"cancel_refusals": {"unknown_order": 1}},
     "an answer": {"answered": 4},
     "no record is missing": {"gaps": 1},
-    "each kill": {"kills": (StageKill("risk", 1.0, 0.5, 0),)},
+    "every stage was killed": {"kills": (StageKill("risk", 1.0, 0.5, 0),)},
     "sum to zero": {"money": msgspec.structs.replace(GOOD.money, net_position_lots=1)},
     "what was deposited": {"money": msgspec.structs.replace(GOOD.money, house_cash_minor=1)},
     "world outside": {"money": msgspec.structs.replace(GOOD.money, outside_cash_minor=-99)},
