@@ -3,6 +3,7 @@
 No Kafka, no clock, no thread: the simulation test runs this very code over a log in memory.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ from agents.stage.errors import OriginBroken, RuleFailed, StageError
 from schemas import codec
 from schemas.control_events import RulesActivated
 from schemas.envelopes import Origin
+from schemas.events import CancelRejected, CommandRefused, OrderRejected, ReplaceRejected
 from schemas.topics import CHANNELS, INBOXES, PartitionCounts
 from tables.meta import META_KEY, Heard, Meta, Said, decode_meta, encode_meta
 from tables.section import Change, Section, Tables
@@ -71,6 +73,7 @@ class Checkpoint(NamedTuple):
 
 FIRST_RULES: Final = 1
 NOTHING_SAID: Final = (-1, 0)  # sequence and chain before the first record
+REFUSALS: Final = frozenset({OrderRejected, CancelRejected, ReplaceRejected, CommandRefused})
 
 
 class Fold:
@@ -89,6 +92,9 @@ class Fold:
         self.rules_version = FIRST_RULES
         self.repeats_dropped = 0
         self.items_applied = 0
+        self.tally: defaultdict[type | str, int] = defaultdict(
+            int
+        )  # what was said, and refusals by reason too
         self._heard: dict[tuple[str, int], tuple[int, int]] = {}
         self._said: dict[tuple[str, int], tuple[int, int]] = {}
         self._rules: Rules | None = None
@@ -168,7 +174,17 @@ class Fold:
             if skips and (offset, index) in skips:
                 continue
             self._apply_item(item, offset, index, outbox)
+        self._count(outbox)
         return [self._seal(*output) for output in outbox.items.items()]
+
+    def _count(self, outbox: Outbox) -> None:
+        tally = self.tally
+        for items in outbox.items.values():
+            for item in items:
+                kind = type(item)
+                tally[kind] += 1
+                if kind in REFUSALS:
+                    tally[item.reason] += 1  # type: ignore[attr-defined]
 
     def _apply_item(self, item: Any, offset: int, index: int, outbox: Outbox) -> None:
         if item.at_ns > self.now_ns:  # noqa: PLR1730 - max() costs four times as much

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from yarl import URL
 
 from agents.stage.fold import Fold
@@ -24,7 +24,7 @@ from connectors.views import accounts, books, index, instruments, orders
 from connectors.views.cluster import Cluster
 from connectors.views.reference import Reference, UnitsUnknownError, moment
 from connectors.views.view import Ask, Unavailable, View, ViewError, ask_of
-from connectors.views.worker import LAG, Hosted, missing, progress_of, shape_stage
+from connectors.views.worker import Hosted, Standing, Tallies, missing, progress_of, shape_stage
 from schemas.topics import PartitionCounts
 
 VIEWS: Final = (*accounts.VIEWS, *orders.VIEWS, *books.VIEWS, *instruments.VIEWS)
@@ -167,23 +167,22 @@ class Views:
         return _response(Answer(body, Unavailable.status if waits else 200))
 
     async def _stages(self, _request: web.Request) -> web.Response:
-        return _response(Answer(msgspec.json.encode({"stages": await self._shaped_stages()})))
+        stages = [shape_stage(it) for it in await self._standing()]
+        return _response(Answer(msgspec.json.encode({"stages": stages})))
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        for stage in await self._shaped_stages():
-            for it in stage["partitions"]:
-                if it["lag"] is not None:
-                    LAG.labels(stage["stage"], it["partition"]).set(it["lag"])
-        text = await self._in_thread(generate_latest)
+        now = CollectorRegistry()
+        now.register(Tallies(await self._standing()))
+        text = await self._in_thread(lambda: generate_latest() + generate_latest(now))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _shaped_stages(self) -> list[dict[str, Any]]:
-        shaped = []
+    async def _standing(self) -> list[Standing]:
+        standing = []
         for hosted in self._hosted:
             folds = hosted.partitions
             progress = {} if folds is None else await self._in_thread(partial(progress_of, folds))
-            shaped.append(shape_stage(hosted, progress, await self._cluster.ends(hosted.stage, progress)))
-        return shaped
+            standing.append(Standing(hosted, progress, await self._cluster.ends(hosted.stage, progress)))
+        return standing
 
     # What every request goes through.
 

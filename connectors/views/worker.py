@@ -1,16 +1,19 @@
 """Views of the worker itself: its stages and partitions, whether it is ready, its metrics."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from prometheus_client import REGISTRY, Gauge
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from agents.stage.fold import Fold
 from agents.stage.partitions import NotOwned, Partitions
 from connectors.views.reference import moment
 
-LAG: Final = Gauge("trading_inbox_lag", "Inbox records not applied yet, when asked", ["stage", "partition"])
+_PLACE: Final = ("stage", "partition")
 _CHECKPOINT: Final = "trading_checkpoint_timestamp_seconds"
 
 
@@ -34,6 +37,15 @@ class Progress(NamedTuple):
     items_applied: int
     rules_version: int
     now_ns: int
+    tally: Mapping[type | str, int]
+
+
+class Standing(NamedTuple):
+    """A stage of this worker, its live partitions, and where their inboxes end as far as that is known."""
+
+    hosted: Hosted
+    progress: Mapping[int, Progress]
+    ends: Mapping[int, int]
 
 
 def read_progress(fold: Fold) -> Progress:
@@ -45,6 +57,7 @@ def read_progress(fold: Fold) -> Progress:
         fold.items_applied,
         fold.rules_version,
         fold.now_ns,
+        dict(fold.tally),
     )
 
 
@@ -59,13 +72,41 @@ def progress_of(partitions: Partitions) -> dict[int, Progress]:
     return progress
 
 
+class Tallies(Collector):
+    """What Prometheus is told of partitions at the moment it asks: only of those that are here."""
+
+    def __init__(self, standing: Iterable[Standing]) -> None:
+        """Takes every stage with its partitions."""
+        self._standing = list(standing)
+
+    def collect(self) -> Iterable[Metric]:
+        """What was said by type (OrderAccepted, Trade, ...), refusals by reason, and the lag."""
+        said = CounterMetricFamily("trading_said", "Items said, by type", labels=[*_PLACE, "type"])
+        refused = CounterMetricFamily(
+            "trading_refused", "Refusals said, by reason", labels=[*_PLACE, "reason"]
+        )
+        lag = GaugeMetricFamily("trading_inbox_lag", "Inbox records not applied yet", labels=_PLACE)
+        for hosted, progress, ends in self._standing:
+            for partition, it in progress.items():
+                place = [hosted.stage, str(partition)]
+                if partition in ends:
+                    lag.add_metric(place, _lag(it, ends[partition]))
+                for what, count in it.tally.items():
+                    if isinstance(what, str):
+                        refused.add_metric([*place, what], count)
+                    else:
+                        said.add_metric([*place, what.__name__], count)
+        return said, refused, lag
+
+
 def missing(hosted: list[Hosted]) -> dict[str, str]:
     """What each stage that is not ready waits for."""
     return {it.stage: why for it in hosted if (why := it.missing()) is not None}
 
 
-def shape_stage(hosted: Hosted, progress: Mapping[int, Progress], ends: Mapping[int, int]) -> dict[str, Any]:
+def shape_stage(standing: Standing) -> dict[str, Any]:
     """A stage of this worker, with its partitions."""
+    hosted, progress, ends = standing
     why = hosted.missing()
     return {
         "stage": hosted.stage,
@@ -76,7 +117,7 @@ def shape_stage(hosted: Hosted, progress: Mapping[int, Progress], ends: Mapping[
                 "partition": partition,
                 "next_offset": it.next_offset,
                 "end_offset": ends.get(partition),
-                "lag": max(ends[partition] - it.next_offset, 0) if partition in ends else None,
+                "lag": _lag(it, ends[partition]) if partition in ends else None,
                 "behind_checkpoint": it.behind_checkpoint,
                 "checkpoint_age_s": _checkpoint_age_s(hosted.stage, partition),
                 "items_applied": it.items_applied,
@@ -88,6 +129,10 @@ def shape_stage(hosted: Hosted, progress: Mapping[int, Progress], ends: Mapping[
             for partition, it in progress.items()
         ],
     }
+
+
+def _lag(progress: Progress, end: int) -> int:
+    return max(end - progress.next_offset, 0)
 
 
 def _checkpoint_age_s(stage: str, partition: int) -> float | None:

@@ -4,6 +4,7 @@ from aiohttp import ClientSession
 
 from connectors.views.server import HOP
 from connectors.views.worker import Hosted
+from schemas.partitioner import partition_of
 from tests.unit.connectors.views.town import COUNTS, Map, Town, get, hosted, servers
 
 TOKEN = "a-secret"  # noqa: S105 - of a test
@@ -131,3 +132,23 @@ async def test_stages_and_metrics() -> None:
         lag = 100 - risk["partitions"][0]["next_offset"]
         assert f'trading_inbox_lag{{partition="0",stage="risk"}} {float(lag)}' in text
         assert "trading_stage_seconds_bucket" in text
+
+
+async def test_what_was_said_is_counted() -> None:
+    """Orders, trades and refusals by reason are counted where they are said."""
+    town = Town()
+    town.order("bob", "b1", "SELL", 202, 4)
+    town.order("alice", "a1", "BUY", 202, 4)
+    town.order("alice", "much", "BUY", 202, 2000)
+    where = partition_of("alice", COUNTS.accounts), partition_of("BTC/USD", COUNTS.books)
+    async with (
+        servers([hosted(town["risk"], town["matching"])], Map()) as (client,),
+        client.get("/metrics") as response,
+    ):
+        text = await response.text()
+    for line in (
+        f'trading_refused_total{{partition="{where[0]}",reason="quantity_exceeds_maximum",stage="risk"}} 1.0',
+        f'trading_said_total{{partition="{where[1]}",stage="matching",type="OrderAccepted"}} 2.0',
+        f'trading_said_total{{partition="{where[1]}",stage="matching",type="Trade"}} 1.0',
+    ):
+        assert line in text
