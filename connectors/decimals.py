@@ -6,7 +6,7 @@ A grid is a step (tick, lot, or minor unit) in billionths of a unit: the text "1
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from schemas.reference import Instrument
 
@@ -16,6 +16,12 @@ _LENGTH_MAX: Final = 200  # far over what any quantity needs, far under what is 
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?").fullmatch
 
 
+_KNOWN_MAX: Final = 1 << 15  # the prices of a day; a few MB
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
 class OffGridError(ValueError):
     """A number that is no whole multiple of the step."""
 
@@ -23,7 +29,7 @@ class OffGridError(ValueError):
 class Grid:
     """The multiples of one step; ``name`` says in errors what the step is ("tick size", "lot size")."""
 
-    __slots__ = ("_powers", "_step", "name", "places")
+    __slots__ = ("_powers", "_step", "_steps", "_texts", "name", "places")
 
     def __init__(self, step_e9: int, name: str, places: int = 9) -> None:
         """Takes the step, above zero, in units of 10**-places: billionths unless told."""
@@ -32,6 +38,8 @@ class Grid:
         self.name = name
         self.places = places
         self._step = step_e9
+        self._steps: dict[str, int] = {}  # what was parsed and formatted lately: prices come again and again
+        self._texts: dict[int, str] = {}
         self._powers: tuple[int, ...] = tuple(10 ** (places - digits) for digits in range(places + 1))
 
     def parse(self, text: object) -> int:
@@ -39,22 +47,23 @@ class Grid:
 
         OffGridError, one of them, is for what is a number but not of this grid.
         """
-        if type(text) is str and len(text) <= _PLAIN_LENGTH_MAX:
-            whole, _, fraction = text.partition(".")
-            digits = whole + fraction
-            if whole and digits.isdecimal() and digits.isascii() and len(fraction) <= self.places:
-                steps = int(digits) * self._powers[len(fraction)]
-                if self._step == 1:
-                    return steps
-                steps, rest = divmod(steps, self._step)
-                if not rest:
-                    return steps
-        return self._parse_any(text)
+        if type(text) is not str:
+            return self._parse_any(text)
+        steps = self._steps.get(text)
+        if steps is None:
+            steps = self._parse_plain(text)
+            _remember(self._steps, text, steps)
+        return steps
 
     def format(self, steps: int) -> str:
         """The shortest decimal string of a number of steps: no trailing zeros, no exponent."""
-        if steps < 0:
-            return "-" + self.format(-steps)
+        text = self._texts.get(steps)
+        if text is None:
+            text = self._format(steps) if steps >= 0 else "-" + self._format(-steps)
+            _remember(self._texts, steps, text)
+        return text
+
+    def _format(self, steps: int) -> str:
         text, places = str(steps * self._step), self.places
         if not places:
             return text
@@ -62,6 +71,16 @@ class Grid:
             text = text.zfill(places + 1)
         fraction = text[-places:].rstrip("0")
         return f"{text[:-places]}.{fraction}" if fraction else text[:-places]
+
+    def _parse_plain(self, text: str) -> int:
+        if len(text) <= _PLAIN_LENGTH_MAX:
+            whole, _, fraction = text.partition(".")
+            digits = whole + fraction
+            if whole and digits.isdecimal() and digits.isascii() and len(fraction) <= self.places:
+                steps, rest = divmod(int(digits) * self._powers[len(fraction)], self._step)
+                if not rest:
+                    return steps
+        return self._parse_any(text)
 
     def _parse_any(self, text: object) -> int:
         plain = str(text) if type(text) is int else text
@@ -72,6 +91,13 @@ class Grid:
         if rest:
             raise OffGridError(f"{text} is not a multiple of the {self.name} {self.format(1)}")
         return steps
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    """Keeps what was worked out; now and then all is forgotten, which costs less than to know what is old."""
+    if len(known) >= _KNOWN_MAX:
+        known.clear()
+    known[key] = value
 
 
 class Units:

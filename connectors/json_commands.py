@@ -22,7 +22,7 @@ class LineError(ValueError):
         self.reason = reason
 
 
-class Refused(Exception):  # noqa: N818  (a decision, not an error)
+class Refused(Exception):
     """A command that can be understood and is refused before any stage sees it."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -229,13 +229,25 @@ def order_numbers(
 ) -> tuple[int, int | None, int | None, int | None, int | None]:
     """Quantity, price, stop price, displayed and minimum quantity of a line, in lots and ticks."""
     price, stop, display, minimum = line.price, line.stop_price, line.display_quantity, line.minimum_quantity
-    return (
-        _lots(lots, line.quantity, "quantity"),
-        None if price is None else _ticks(ticks, price, "price"),
-        None if stop is None else _ticks(ticks, stop, "stop_price"),
-        None if display is None else _lots(lots, display, "display_quantity"),
-        None if minimum is None else _lots(lots, minimum, "minimum_quantity"),
-    )
+    try:
+        return (
+            lots.parse(line.quantity),
+            None if price is None else ticks.parse(price),
+            None if stop is None else ticks.parse(stop),
+            None if display is None else lots.parse(display),
+            None if minimum is None else lots.parse(minimum),
+        )
+    except ValueError:
+        for grid, field in ((lots, "quantity"), (ticks, "price"), (ticks, "stop_price")):
+            _parse(grid, line, field)
+        for field in ("display_quantity", "minimum_quantity"):
+            _parse(lots, line, field)
+        raise
+
+
+def replace_numbers(line: ReplaceOrderLine, ticks: Grid, lots: Grid) -> tuple[int | None, int | None]:
+    """New price and quantity of a line, in ticks and lots."""
+    return _parse(ticks, line, "price"), _parse(lots, line, "quantity")
 
 
 def _place_order(line: PlaceOrderLine, units: Units, at_ns: int) -> commands.PlaceOrder:
@@ -260,13 +272,13 @@ def _place_order(line: PlaceOrderLine, units: Units, at_ns: int) -> commands.Pla
 
 
 def _replace_order(line: ReplaceOrderLine, units: Units, at_ns: int) -> commands.ReplaceOrder:
-    ticks, lots = units.of(line.instrument or "")
+    price_ticks, quantity_lots = replace_numbers(line, *units.of(line.instrument or ""))
     return commands.ReplaceOrder(
         account=line.account,
         client_order_id=line.client_order_id,
         original_client_order_id=line.original_client_order_id,
-        price_ticks=None if line.price is None else _ticks(ticks, line.price, "price"),
-        quantity_lots=None if line.quantity is None else _lots(lots, line.quantity, "quantity"),
+        price_ticks=price_ticks,
+        quantity_lots=quantity_lots,
         at_ns=at_ns,
     )
 
@@ -304,7 +316,7 @@ def _control_command(
             limits = _limits(line.limits)
             return commands.SetLimits(command_id=name, account=line.account, limits=limits, at_ns=at_ns)
         case SetMarkLine():
-            price = _ticks(units.of(line.instrument)[0], line.price, "price")
+            price = _steps(units.of(line.instrument)[0], line.price, "price", "invalid_price")
             return commands.SetMark(
                 command_id=name, instrument=line.instrument, price_ticks=price, at_ns=at_ns
             )
@@ -318,12 +330,10 @@ def _limits(given: dict[str, int | None]) -> Limits:
     return Limits(**given)
 
 
-def _ticks(grid: Grid, text: object, field: str) -> int:
-    return _steps(grid, text, field, "invalid_price")
-
-
-def _lots(grid: Grid, text: object, field: str) -> int:
-    return _steps(grid, text, field, "invalid_quantity")
+def _parse(grid: Grid, line: PlaceOrderLine | ReplaceOrderLine, field: str) -> int | None:
+    text = getattr(line, field)
+    reason = "invalid_price" if field.endswith("price") else "invalid_quantity"
+    return None if text is None else _steps(grid, text, field, reason)
 
 
 def _steps(grid: Grid, text: object, field: str, reason: str) -> int:

@@ -3,13 +3,16 @@
 What has no value is left out. An answer that is said again to a repeated command is the same line again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from agents.rules.intake import Refusal
 from connectors.decimals import Units
+from connectors.json_commands import AnyLine, CancelOrderLine, PlaceOrderLine, ReplaceOrderLine
 from schemas import events
+from schemas.reasons import code
 from schemas.record import Record
 from schemas.settlement_events import BalanceChanged, PositionChanged
 
@@ -185,6 +188,23 @@ class CommandRefusedLine(Event, tag="CommandRefused"):
 encode_lines: Final[Callable[[Sequence[Event]], bytes]] = msgspec.json.Encoder().encode_lines
 
 
+def rejected(line: AnyLine, refusal: Refusal) -> Event | None:
+    """The answer to an order, a cancel or a replace that was refused before any stage saw it; None to others."""
+    reason, detail = refusal
+    number = code(reason)
+    match line:
+        case PlaceOrderLine():
+            return OrderRejectedLine(
+                line.account, line.client_order_id, line.instrument, reason, number, None, detail
+            )
+        case CancelOrderLine() | ReplaceOrderLine():
+            form = CancelRejectedLine if isinstance(line, CancelOrderLine) else ReplaceRejectedLine
+            name, original = line.client_order_id, line.original_client_order_id
+            return form(line.account, name, original, reason, number, None, None, detail)
+        case _:
+            return None
+
+
 class EventForms:
     """Turns the records of the engine into lines, in the units of their instruments."""
 
@@ -192,7 +212,8 @@ class EventForms:
         """Reads ``units`` as they are at each event."""
         self._units = units
         self.line_number = 0  # of the command that is being answered
-        self._forms: dict[type[Record], Callable[[Any], Event]] = {
+        self._maker: events.OrderFilled | None = None  # the fill that waits for the other side of its trade
+        self._forms: dict[type[Record], Callable[[Any], Event | None]] = {
             events.OrderAccepted: self._accepted,
             events.OrderRejected: self._rejected,
             events.OrderReplaced: self._replaced,
@@ -203,16 +224,46 @@ class EventForms:
             events.CancelRejected: self._cancel_rejected,
             events.ReplaceRejected: self._replace_rejected,
             events.MassCancelled: self._mass_cancelled,
-            events.Trade: self._trade,
+            events.OrderFilled: self._filled,
             events.CommandRefused: self._refused,
             PositionChanged: self._position,
             BalanceChanged: self._balance,
         }
 
-    def of(self, event: Record) -> Event | None:
-        """The line of an event; None for those that are not written."""
-        form = self._forms.get(type(event))
-        return form(event) if form else None
+    def write(self, said: Iterable[Record], out: list[Event]) -> None:
+        """Adds the lines of what was said, in its order; a trade stands where its two fills stand.
+
+        The maker's fill comes right before the taker's where both accounts are of one partition, as they are
+        in a simulation.
+        """
+        forms, add = self._forms, out.append
+        for event in said:
+            form = forms.get(type(event))
+            if form is not None:
+                line = form(event)
+                if line is not None:
+                    add(line)
+
+    def _filled(self, fill: events.OrderFilled) -> Event | None:
+        if fill.liquidity == "MAKER":
+            self._maker = fill
+            return None
+        maker, (ticks, lots) = self._maker, self._units.of(fill.instrument)
+        assert maker is not None, f"trade {fill.trade_id} has no maker"
+        assert maker.trade_id == fill.trade_id, f"trade {fill.trade_id} has the maker of {maker.trade_id}"
+        return TradeLine(
+            fill.trade_id,
+            fill.instrument,
+            ticks.format(fill.last_price_ticks),
+            lots.format(fill.last_quantity_lots),
+            fill.side,
+            maker.order_id,
+            maker.client_order_id,
+            maker.account,
+            fill.order_id,
+            fill.client_order_id,
+            fill.account,
+        )
 
     def _accepted(self, event: events.OrderAccepted) -> Event:
         ticks, lots = self._units.of(event.instrument)
@@ -321,22 +372,6 @@ class EventForms:
 
     def _mass_cancelled(self, event: events.MassCancelled) -> Event:
         return MassCancelledLine(event.command_id, event.count, event.account, event.instrument, event.side)
-
-    def _trade(self, event: events.Trade) -> Event:
-        ticks, lots = self._units.of(event.instrument)
-        return TradeLine(
-            event.trade_id,
-            event.instrument,
-            ticks.format(event.price_ticks),
-            lots.format(event.quantity_lots),
-            event.aggressor_side,
-            event.maker_order_id,
-            event.maker_client_order_id,
-            event.maker_account,
-            event.taker_order_id,
-            event.taker_client_order_id,
-            event.taker_account,
-        )
 
     def _position(self, event: PositionChanged) -> Event:
         money = self._units.money(event.currency)
