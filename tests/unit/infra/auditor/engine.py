@@ -32,6 +32,7 @@ class MemoryLog:
 
     def __init__(self, records: Mapping[Place, list[LogRecord]]) -> None:
         self.records = dict(records)
+        self._starts: dict[Place, int] = {}
 
     def topics(self) -> Mapping[str, int]:
         """How many partitions each topic has."""
@@ -39,8 +40,13 @@ class MemoryLog:
 
     def bounds(self, place: Place) -> Span:
         """The first offset and the one behind the last."""
-        records = self.records[place]
-        return (records[0].offset, records[-1].offset + 1) if records else (0, 0)
+        start, records = self._starts.get(place, 0), self.records[place]
+        return start, records[-1].offset + 1 if records else start
+
+    def delete(self, place: Place, end: int) -> None:
+        """Retention deletes what is older."""
+        self.records[place] = [record for record in self.records[place] if record.offset >= end]
+        self._starts[place] = end
 
     def read(self, place: Place, span: Span) -> Iterator[LogRecord]:
         """The records of a span."""
@@ -161,7 +167,7 @@ def instrument(symbol: str, kind: Any, days: int) -> Instrument:
     )
 
 
-def trade_at_random(engine: Engine, seed: int, steps: int) -> None:
+def trade_at_random(engine: Engine, seed: int, steps: int, prefix: str = "c") -> None:
     """Places, cancels, replaces and repeats orders of every type, over three days, ticks between."""
     random = Random(seed)
     ids: dict[str, list[str]] = {name: [] for name in ACCOUNTS}
@@ -170,7 +176,7 @@ def trade_at_random(engine: Engine, seed: int, steps: int) -> None:
         if step in (steps // 4, steps // 3, steps // 2, 2 * steps // 3, 3 * steps // 4):
             engine.now_ns += NANOSECONDS_PER_DAY
         name = random.choice(ACCOUNTS)
-        command = _command(random, name, f"c{step}", ids[name], engine.now_ns)
+        command = _command(random, name, f"{prefix}{step}", ids[name], engine.now_ns)
         engine.account(*([command] * random.choice((1, 1, 1, 1, 2))))
         if step % 10 == 0:
             engine.tick()
