@@ -10,7 +10,7 @@ from infra.settings import Settings
 @click.option("--keep", is_flag=True, help="Stay up afterwards, until Ctrl-C.")
 @click.option(
     "--rate",
-    default=4_000,
+    default=5_000,
     show_default=True,
     type=click.IntRange(1, 100_000),
     help="Commands a second; a higher rate shows throughput, a lower one latency.",

@@ -2,11 +2,13 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from rich.console import Console
 from rich.progress import Progress
 
+from infra.auditor import run as auditor
 from infra.commands.progress import jar_bar, uninterrupted, until_interrupted
 from infra.demo import views
 from infra.demo.accounts import ACCOUNT_NAMES
@@ -85,6 +87,7 @@ def _play(engine: Engine, session: Session, console: Console, rate: int) -> Demo
             replay.run()
         finally:
             replay.close()
+    console.log("auditing all topics")
     return _result(engine, session, replay)
 
 
@@ -121,11 +124,20 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         kills=kills,
         gaps=collector.gaps.total(),
         further=[
-            Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side")
+            Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side"),
+            *_audit(engine.settings, address),
         ],
         views=views.worth_a_look(address, ACCOUNT_NAMES[0]),
         picture=str(path),
     )
+
+
+def _audit(settings: Settings, views_url: str) -> Iterator[Check]:
+    """Every line of the auditor, as `trading check` gives them."""
+    for tally in auditor.run(settings, views_url=views_url):
+        seen = f"{tally.breaches:,} of {tally.count:,} break it" if tally.breaches else f"{tally.count:,}"
+        notes = (*tally.examples, tally.note) if tally.breaches else (tally.note,)
+        yield Check(f"audit: {tally.name}", not tally.breaches, "; ".join((seen, *filter(None, notes))))
 
 
 def _points(session: Session, trades: TradeComparison) -> dict[str, list[TradePoint]]:
