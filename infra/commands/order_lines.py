@@ -5,7 +5,7 @@ Fields are those of `trading simulate`. Form is intake's to judge; here a line m
 
 import csv
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,28 +26,30 @@ _COLUMNS: Final = frozenset({"command"}).union(
         )
     )
 )
+_MARK: Final = "\ufeff"  # what spreadsheets put in front of UTF-8
 
 Numbered = tuple[int, ClientCommand | LineError]
 """A line's number, from 1, and its command, or why it has none."""
 
 
-def read_ndjson(source: IO[bytes], units: Reference) -> Iterator[Numbered]:
+def read_ndjson(source: Iterable[bytes], units: Reference) -> Iterator[Numbered]:
     """Read one JSON object a line; empty lines are left out."""
     for number, raw in enumerate(source, 1):
         if not raw.isspace():
             yield number, _command(lambda raw=raw: lines.decode(raw), units, number)
 
 
-def read_csv(source: Iterable[str], units: Reference) -> Iterator[Numbered]:
+def read_csv(source: Iterable[bytes], units: Reference) -> Iterator[Numbered]:
     """Read one command a row: the first row names the fields, an empty cell leaves its field out.
 
-    Without a column `command` every row is a PlaceOrder.
+    Without a column `command` every row is a PlaceOrder. What is not UTF-8 becomes a sign that no identifier and no
+    number may have.
 
     Raises:
         OperatorError: the first row names a field that there is not, or the file is no CSV.
 
     """
-    rows = csv.DictReader(source)
+    rows = csv.DictReader(raw.decode(errors="replace").removeprefix(_MARK) for raw in source)
     try:
         if unknown := sorted(set(rows.fieldnames or ()) - _COLUMNS):
             raise OperatorError(f"column {unknown[0]!r} is unknown: there is {', '.join(sorted(_COLUMNS))}")

@@ -195,4 +195,6 @@ def _list(rows: Iterable[Account | Instrument], *, as_json: bool) -> None:
 
 
 def _plain(value: object) -> str:
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+    if isinstance(value, dict):  # limits
+        return "(" + ", ".join(f"{name}={it}" for name, it in value.items() if it is not None) + ")"
+    return json.dumps(value) if isinstance(value, list) else str(value)

@@ -1,6 +1,5 @@
 """`trading send`: orders from a file into the topic `orders`, as any in-house producer would."""
 
-import io
 import json
 import time
 from collections.abc import Iterator
@@ -76,11 +75,12 @@ def send(*, file: IO[bytes], form: str | None, instruments: Path | None, as_json
     settings = Settings.load()
     units = _units(settings, instruments)
     is_csv = form == "csv" or (form is None and file.name.lower().endswith(".csv"))
-    numbered = read_csv(_text(file), units) if is_csv else read_ndjson(file, units)
-    sent, started = Sent(), time.monotonic()
+    numbered = read_csv(file, units) if is_csv else read_ndjson(file, units)
+    sent = Sent()
     with connected(settings) as kafka:
+        started = time.monotonic()
         _send_all(kafka, numbered, file, sent)
-    seconds = time.monotonic() - started
+        seconds = time.monotonic() - started
     rate = sent.delivered / seconds if seconds else 0.0
     if as_json:
         counts = {"sent": sent.delivered, "unreadable": sent.unreadable, "undelivered": sent.undelivered}
@@ -104,11 +104,6 @@ def _units(settings: Settings, instruments: Path | None) -> Reference:
     for instrument in read_instruments(instruments):
         reference.define(instrument)
     return reference
-
-
-def _text(file: IO[bytes]) -> IO[str]:
-    """What is not UTF-8 becomes a sign that no identifier and no number may have."""
-    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _send_all(kafka: KafkaConfig, numbered: Iterator[Numbered], file: IO[bytes], sent: Sent) -> None:

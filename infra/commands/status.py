@@ -12,6 +12,7 @@ import click
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from infra.commands.in_force import latest_tables
 from infra.commands.kafka import CONNECT_TIMEOUT_S, connected, counts_of, engine_log
 from infra.errors import OperatorError
 from infra.settings import Settings
+from infra.workers import Worker
 from schemas import codec
 from schemas.envelopes import Trades
 from schemas.events import Trade
@@ -89,12 +91,11 @@ def status(*, as_json: bool) -> None:
 
 def _stages(log: Log, admin: AdminClient, settings: Settings) -> Iterator[Row]:
     for stage, inbox in INBOXES.items():
-        ends = _ends(log, inbox, settings)
         for changelog in changelogs(log, settings.env, stage):
             app_id = changelog.removesuffix("-changelog")
             workers = _workers(admin, app_id, inbox)
-            for partition, end in enumerate(ends):
-                place = _standing(log, changelog, partition)
+            places = [_standing(log, changelog, p) for p in range(counts_of(settings).of(BY_NAME[inbox]))]
+            for partition, (place, end) in enumerate(zip(places, _ends(log, inbox, settings), strict=True)):
                 yield Row(
                     stage=stage,
                     replica=app_id.rpartition("-")[2],
@@ -177,15 +178,14 @@ def _shape(trade: Trade, log: Log, settings: Settings) -> dict[str, Any]:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("stage", "replica", "partition", "worker", "place", "lag", "checkpoint")
+    table = Table("stage", "partition", "worker", "place", "lag", "checkpoint", box=SIMPLE_HEAD)
     for row in rows:
         age = row.checkpoint_age_s
         late = "red" if age is not None and age > _LATE_S else ""
         table.add_row(
-            row.stage,
-            row.replica,
+            Worker((row.stage,), row.replica).name,
             str(row.partition),
-            row.worker or "[red]none[/]",
+            row.worker.removeprefix("http://") if row.worker else "[red]none[/]",
             "-" if row.next_offset is None else str(row.next_offset),
             str(row.lag),
             "-" if age is None else f"{age:.1f} s ago",
