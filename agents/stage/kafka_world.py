@@ -73,11 +73,14 @@ class KafkaWorld:
         return self._changelog(peers[0], partition) if peers else None
 
     def store(self, partition: int) -> RocksStore:
-        """The local store, one folder for each app and partition."""
+        """The local store, one folder for each app, worker and partition.
+
+        Workers of one app may share a disk, and a partition goes from one to the other while the first still
+        has its store open: each needs a folder of its own.
+        """
         if partition not in self._stores:
-            self._stores[partition] = RocksStore(
-                self._config.data_folder / "state" / self._app_id / str(partition)
-            )
+            worker = f"{self._app_id}-{self._config.worker}"
+            self._stores[partition] = RocksStore(self._config.data_folder / "state" / worker / str(partition))
         return self._stores[partition]
 
     def inbox(self, partition: int) -> Inbox:
