@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,8 +28,9 @@ class Death:
         self._once.acquire()  # the first cause is the one to tell; others wait here for the end
         words = _last_words(self._stage, error)
         log.critical("%s", _line(words), exc_info=error)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_bytes(msgspec.json.encode(words))
+        with suppress(OSError):  # a full disk must not keep alive what has to end
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_bytes(msgspec.json.encode(words))
         sys.stderr.write(f"{_line(words)}\n")
         sys.stderr.flush()
         os._exit(words.exit_code)
