@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from agents.stage.errors import DeliveryFailed
 from agents.stage.fold import Output
+from schemas.maximums import RECORD_BYTES
 
 POLL_S: Final = 0.01
 QUEUE_MESSAGES: Final = 1_000_000
@@ -43,6 +44,7 @@ class Outputs:
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": 0,  # a broker that is away is waited for; a lost output is a gap
+                "message.max.bytes": RECORD_BYTES,  # a sweep's fills are one record; the default is a megabyte
                 "queue.buffering.max.messages": QUEUE_MESSAGES,
             }
         )
@@ -77,7 +79,7 @@ class Outputs:
 
     def mark(self) -> dict[tuple[str, int], int]:
         """How much has been said to each destination so far; call it where no record is half done."""
-        return {place: destination.sent for place, destination in self._destinations.items()}
+        return {place: destination.sent for place, destination in list(self._destinations.items())}
 
     def wait(self, mark: Mapping[tuple[str, int], int]) -> None:
         """Returns when the broker has taken all that ``mark`` counts; DeliveryFailed if it refused one.
