@@ -161,7 +161,7 @@ class StageApp(faust.App):
         except Exception as error:  # a partition that cannot be recovered ends the worker
             self.death.die(error)
             raise
-        if self._fetcher_thread is not None:
+        if self._fetcher_thread is not None and self._taking is asyncio.current_task():
             self._fetcher_thread.assign(positions)
         return positions
 
@@ -169,6 +169,7 @@ class StageApp(faust.App):
         """Faust revokes all at each rebalance; whoever gets a partition next starts from our checkpoint."""
         del revoked
         assert self.owner is not None
+        self._taking = None
         if self._fetcher_thread is not None:
             self._fetcher_thread.assign({})
         try:

@@ -29,7 +29,7 @@ class Checkpointer:
         """``changelog_end`` is the end up to which memory and changelog agree; the store lacks ``unstored``."""
         self._changelog, self._store = changelog, store
         self.changelog_end = changelog_end
-        self._unstored = unstored
+        self.unstored = unstored
 
     def commit(self, checkpoint: Checkpoint, outputs_delivered: Callable[[], None]) -> None:
         """Makes a checkpoint hold; Fenced or CommitDoubtful end the process."""
@@ -43,18 +43,18 @@ class Checkpointer:
         except ChangelogDoubtful as error:
             raise CommitDoubtful(f"it is not known whether the checkpoint holds: {error}") from error
         crash_points.reach(crash_points.BEFORE_STORE)
-        self._unstored.update(entries)
+        self.unstored.update(entries)
 
     @property
     def unstored_count(self) -> int:
         """How many keys the local store is behind."""
-        return len(self._unstored)
+        return len(self.unstored)
 
     def store(self) -> None:
         """Copies what was committed to the local store; StateUnwritable if it takes no write."""
-        if META_KEY not in self._unstored:
+        if META_KEY not in self.unstored:
             return
-        entries, self._unstored = self._unstored, {}
+        entries, self.unstored = self.unstored, {}
         try:
             self._store.write(entries.items(), self.changelog_end)
         except (StoreUnwritable, StoreBroken) as error:

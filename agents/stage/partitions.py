@@ -48,6 +48,7 @@ class Partitions:
         self._world, self._on_death = world, on_death
         self._outputs = world.outputs
         self._owned: dict[int, Owned] = {}
+        self._taking = threading.Lock()
         self._folding = threading.Lock()
         self._checkpointing = threading.Lock()
         self._is_due = threading.Event()
@@ -68,12 +69,13 @@ class Partitions:
         than its session may get back what others wrote meanwhile. A release in between ends it early.
         """
         generation = self._generation
-        for partition in sorted(partitions):
-            try:
-                self._take(partition, lambda: self._generation == generation)
-            except Abandoned:
-                return {}
-        return {p: owned.fold.next_offset for p, owned in self._owned.items() if owned.is_live}
+        with self._taking:  # an earlier one that is no longer wanted ends first: its fence must come before ours
+            for partition in sorted(partitions):
+                try:
+                    self._take(partition, lambda: self._generation == generation)
+                except Abandoned:
+                    return {}
+            return {p: owned.fold.next_offset for p, owned in self.owned.items()}
 
     def release(self) -> None:
         """Stops the fold, ends the running commit, and takes a last checkpoint of what is in hand."""
@@ -119,7 +121,7 @@ class Partitions:
     @property
     def owned(self) -> dict[int, Owned]:
         """The partitions that are recovered and live."""
-        return {partition: owned for partition, owned in self._owned.items() if owned.is_live}
+        return {partition: owned for partition, owned in list(self._owned.items()) if owned.is_live}
 
     def checkpoint(self) -> None:
         """Checkpoints every live partition that has moved."""
@@ -130,7 +132,7 @@ class Partitions:
     def store(self) -> None:
         """Copies what was committed to the local stores."""
         with self._checkpointing:
-            for owned in self._owned.values():
+            for owned in self.owned.values():
                 owned.checkpointer.store()
         self._stored_at_s = time.monotonic()
 
@@ -141,8 +143,8 @@ class Partitions:
         if self._clerk.is_alive():
             self._clerk.join()
         self.release()
-        self.store()
         for owned in self._owned.values():
+            owned.checkpointer.store()
             owned.checkpointer.close()
         self._owned.clear()
 
@@ -162,15 +164,15 @@ class Partitions:
             peer=self._world.peer(partition),
         )
         recovered.fold.skips = skips
-        if before is not None and recovered.from_memory:
-            checkpointer = before.checkpointer
-        else:
-            checkpointer = Checkpointer(changelog, store, recovered.changelog_end, recovered.unstored)
+        unstored = before.checkpointer.unstored if before is not None and recovered.from_memory else recovered.unstored
+        checkpointer = Checkpointer(changelog, store, recovered.changelog_end, unstored)
         if (
             recovered.is_first
         ):  # before it speaks: from now on "no checkpoint, yet it spoke" means a lost changelog
             checkpointer.commit(recovered.fold.checkpoint(), lambda: None)
         with self._folding:
+            if not wanted():  # given back meanwhile: nobody would give it back again
+                raise Abandoned
             self._owned[partition] = Owned(recovered.fold, checkpointer)
         log.info(
             "%s %d goes on at %d (%s)",
