@@ -13,6 +13,7 @@ from infra.commands.progress import jar_bar, uninterrupted, until_interrupted
 from infra.demo import views
 from infra.demo.accounts import ACCOUNT_NAMES
 from infra.demo.compare import TradeComparison, compare_books, compare_refusals, compare_trades
+from infra.demo.killer import STAGES
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
@@ -69,7 +70,14 @@ def fresh(settings: Settings) -> Settings:
         if child.is_dir():
             shutil.rmtree(child)
     lock.release()
-    return settings.model_copy(update={"data_folder": folder, "account_partitions": 1, "book_partitions": 1})
+    return settings.model_copy(
+        update={
+            "data_folder": folder,
+            "account_partitions": 1,
+            "book_partitions": 1,
+            "workers": STAGES,  # each alone, as each is killed
+        }
+    )
 
 
 def _play(engine: Engine, session: Session, console: Console, rate: int) -> DemoResult:
