@@ -5,12 +5,13 @@ from pathlib import Path
 
 from infra.auditor.audit import Audit, skips_by_stage
 from infra.auditor.cut import find_cut
-from infra.auditor.log import KafkaLog
+from infra.auditor.log import AuditError, KafkaLog
 from infra.auditor.refold import refold_all
 from infra.auditor.report import Report
 from infra.auditor.snapshot import Snapshot
 from infra.auditor.views import check_views
 from infra.settings import Settings
+from infra.topics_admin import existing, wanted
 from schemas.topics import PartitionCounts
 
 Show = Callable[[str, int, int], object]
@@ -29,6 +30,7 @@ def run(
     """Audits the engine that the settings name; AuditError where that cannot be done."""
     counts = PartitionCounts(settings.account_partitions, settings.book_partitions)
     snapshot = None if start is None else Snapshot.load(start)
+    _check_topics(settings)
     report, log = Report(), KafkaLog(settings.kafka())
     try:
         cut = find_cut(log, settings.env, counts, timeout_s)
@@ -53,3 +55,13 @@ def run(
     finally:
         log.close()
     return report
+
+
+def _check_topics(settings: Settings) -> None:
+    there = existing(settings)
+    for topic in wanted(settings):
+        if there.get(topic.name) != topic.partitions:
+            raise AuditError(
+                f"topic {topic.name} has {there.get(topic.name, 0)} partitions and the settings say"
+                f" {topic.partitions}: name the engine by its own settings (TRADING_CONFIG)"
+            )
