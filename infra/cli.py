@@ -14,7 +14,10 @@ COMMANDS: Final = {
     "demo": ("infra.demo.command:demo", "Run a recorded market session through the engine, and check it."),
     "simulate": ("infra.simulate:simulate", "Run the rules with no Kafka: commands in, events out."),
     "send": ("infra.commands.send:send", "Send orders from a file (NDJSON or CSV) into `orders`."),
-    "status": ("infra.commands.status:status", "Show stages, partitions, lag, checkpoints and the last trade."),
+    "status": (
+        "infra.commands.status:status",
+        "Show stages, partitions, lag, checkpoints and the last trade.",
+    ),
     "accounts": ("infra.commands.reference:accounts", "Apply a file of accounts, or list them."),
     "instruments": ("infra.commands.reference:instruments", "Apply a file of instruments, or list them."),
     "deposit": ("infra.commands.cash:deposit", "Add cash to an account."),

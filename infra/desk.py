@@ -103,7 +103,13 @@ class Desk:
 
         """
         partitions = range(self._counts.accounts) if account is None else (self._partition(account),)
-        done = self._outcomes([(partition, account or "", command_id) for partition in partitions])
+        try:
+            done = self._outcomes([(partition, account or "", command_id) for partition in partitions])
+        except NoOutcomeError as error:
+            raise NoOutcomeError(
+                f"control applied {command_id}, but the orders are not known to be gone after {self._timeout_s:.0f} s:"
+                " they go, and new ones are refused, as soon as risk and matching run; see `trading status`"
+            ) from error
         return sum(it.count for it in done)
 
     def _partition(self, account: str) -> int:

@@ -166,9 +166,8 @@ class _Bound(click.ParamType):
 
 def _limit_options(function: Any) -> Any:
     for name in reversed(Limits.__struct_fields__):
-        what = name.removeprefix("maximum_").replace("_", " ")
         flag = f"--{name.replace('_', '-')}"
-        function = click.option(flag, name, type=_Bound(), metavar="N|none", help=f"Most {what}.")(function)
+        function = click.option(flag, name, type=_Bound(), metavar="N|none")(function)
     return function
 
 

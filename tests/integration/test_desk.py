@@ -14,7 +14,7 @@ from infra.commands.kafka import counts_of
 from infra.desk import Desk, NoOutcomeError
 from infra.engine import Engine
 from infra.processes import wait_until
-from infra.settings import Settings
+from infra.settings import KafkaConfig, Settings
 from infra.supervisor import State
 from schemas import codec
 from schemas.commands import Deposit, Halt
@@ -24,7 +24,7 @@ from schemas.events import CashDeposited
 from schemas.partitioner import partition_of
 from schemas.topics import ACCOUNT_COMMANDS
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 WORKERS = ("control+intake+risk+matching+settlement", "risk@b")
 INSTRUMENTS = """
 currencies: {USD: 4}
@@ -62,6 +62,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         for name, value in engine.settings.environment().items():
             patch.setenv(name, value)
         yield engine
+
+
+def quiet(engine: Engine) -> KafkaConfig:
+    """Settings of a client that does not mind when the broker ends before it."""
+    return engine.settings.kafka() | {"log_level": 0}
 
 
 def trading(*words: str) -> Result:
@@ -203,7 +208,7 @@ def test_halt_and_mark_name_their_instrument() -> None:
 def test_dead_letters_come_back_byte_for_byte(engine: Engine) -> None:
     """What intake cannot read is listed with its place; a replay sends the same bytes to the same partition."""
     before = len(asked("dead-letters", "list", "--limit", "1000"))
-    producer = Producer(engine.settings.kafka())
+    producer = Producer(quiet(engine))
     for value in (b"no frame \x00", b"\x00\x00\x00\xff\xff"):
         producer.produce("orders", value, b"key", 1)
     producer.flush()
@@ -245,7 +250,7 @@ def test_skipped_record_is_no_op_on_every_replica(traded: Engine) -> None:
     for worker in WORKERS:
         traded.supervisor.kill(worker)
     offsets: list[int] = []
-    producer = Producer(traded.settings.kafka())
+    producer = Producer(quiet(traded))
     value = codec.encode(AccountCommands(items=(lost,)))
     producer.produce(
         ACCOUNT_COMMANDS, value, None, partition, on_delivery=lambda _, it: offsets.append(it.offset() or 0)
@@ -259,8 +264,7 @@ def test_skipped_record_is_no_op_on_every_replica(traded: Engine) -> None:
 
 def test_desk_answers_in_the_order_asked(traded: Engine) -> None:
     """Outcomes come in the order of the commands, of whatever kind and partition."""
-    settings = traded.settings
-    with Desk(settings.kafka(), counts_of(settings)) as desk:
+    with Desk(quiet(traded), counts_of(traded.settings)) as desk:
         cash = [
             Deposit(account=account, command_id=f"order-{number}", currency="USD", amount_minor=1)
             for number, account in enumerate(("bob", "alice") * 150)
@@ -278,7 +282,7 @@ def test_engine_that_does_not_answer_is_a_line(traded: Engine) -> None:
     for worker in WORKERS:
         traded.supervisor.kill(worker)
     with (
-        Desk(traded.settings.kafka(), counts_of(traded.settings), timeout_s=0.5) as desk,
+        Desk(quiet(traded), counts_of(traded.settings), timeout_s=0.5) as desk,
         pytest.raises(NoOutcomeError, match=r"same id \(late-1\) is safe"),
     ):
         desk.control([Halt(command_id="late-1", instrument="X")])
