@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from agents.stage.config import StageConfig
@@ -17,11 +16,11 @@ from schemas import codec
 from schemas.maximums import RECORD_BYTES
 from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS
 from tables.checkpointed.changelog import KafkaChangelog, ensure_changelog
-from tables.checkpointed.ports import Bounds, Changelog
+from tables.checkpointed.ports import Changelog
+from tables.checkpointed.reader import LogReader
 from tables.checkpointed.rocks import RocksStore
 
 TIMEOUT_S: Final = 30.0
-POLL_S: Final = 1.0
 
 
 class KafkaWorld:
@@ -32,6 +31,7 @@ class KafkaWorld:
         self._stage, self._config = stage, config
         self._app_id = config.app_id(stage.name)
         self._kafka = dict(config.kafka)
+        self._admin, self._reader = AdminClient(self._kafka), LogReader(self._kafka)
         self._stores: dict[int, RocksStore] = {}
         self._outputs = Outputs({**self._kafka, "linger.ms": config.linger_ms, "socket.nagle.disable": True})
 
@@ -66,7 +66,7 @@ class KafkaWorld:
         """The changelog partition of another replica of this stage, if there is one."""
         own = self._config.changelog(self._stage.name)
         prefix = f"{self._config.env}-{self._stage.name}-"
-        topics = AdminClient(self._kafka).list_topics(timeout=TIMEOUT_S).topics
+        topics = self._admin.list_topics(timeout=TIMEOUT_S).topics
         peers = sorted(
             it for it in topics if it.startswith(prefix) and it.endswith("-changelog") and it != own
         )
@@ -86,12 +86,12 @@ class KafkaWorld:
     def inbox(self, partition: int) -> Inbox:
         """The inbox, and whether this origin has spoken."""
         return Inbox(
-            partial(self._bounds, self._stage.inbox, partition), partial(self._has_spoken, partition)
+            partial(self._reader.bounds, self._stage.inbox, partition), partial(self._has_spoken, partition)
         )
 
     def skips(self, partition: int) -> frozenset[tuple[int, int | None]]:
         """What ``trading skip`` wrote for this partition, by every operator, ever."""
-        found: Iterator[Any] = (codec.decode(message.value()) for message in self._scan(SKIPS, 0))
+        found: Iterator[Any] = (codec.decode(message.value()) for message in self._reader.read(SKIPS, 0))
         return frozenset(
             (it.offset, it.index) for it in found if (it.stage, it.partition) == (self._stage.name, partition)
         )
@@ -101,62 +101,20 @@ class KafkaWorld:
         return time.time_ns()
 
     def _changelog(self, topic: str, partition: int) -> Changelog:
-        return KafkaChangelog(self._kafka, topic, partition, f"{topic}-{partition}")
-
-    def _bounds(self, topic: str, partition: int) -> Bounds:
-        consumer = self._consumer()
-        try:
-            return Bounds(
-                *consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_S)
-            )
-        finally:
-            consumer.close()
+        return KafkaChangelog(self._kafka, self._reader, topic, partition)
 
     def _has_spoken(self, partition: int) -> bool:
         """Reads what this stage says to until a record of this origin is found: at a first start only."""
+        own = (self._stage.name, partition)
         for channel in self._stage.channels:
             topic = BY_NAME[CHANNELS[channel].topics[0]]
             for destination in range(self._config.counts.of(topic)):
-                for message in self._scan(topic.name, destination):
+                for message in self._reader.read(topic.name, destination):
                     envelope: Any = codec.decode(message.value())
                     origin = envelope.origin
-                    if origin is not None and (origin.stage, origin.partition) == (
-                        self._stage.name,
-                        partition,
-                    ):
+                    if origin is not None and (origin.stage, origin.partition) == own:
                         return True
         return False
-
-    def _scan(self, topic: str, partition: int) -> Iterator[Message]:
-        """Every record that is in a partition now."""
-        consumer = self._consumer()
-        place = TopicPartition(topic, partition)
-        try:
-            place.offset, end = consumer.get_watermark_offsets(place, timeout=TIMEOUT_S)
-            consumer.assign([place])
-            while place.offset < end:
-                for message in consumer.consume(1000, POLL_S):
-                    error = message.error()
-                    if error is None:
-                        yield message
-                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes
-                        raise KafkaException(error)
-                place.offset = max(place.offset, consumer.position([place])[0].offset)
-        finally:
-            consumer.close()
-
-    def _consumer(self) -> Consumer:
-        return Consumer(
-            {
-                **self._kafka,
-                "group.id": self._app_id,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.queue.backoff.ms": 1,
-            }
-        )
 
 
 def check_topics(kafka: dict[str, Any], config: StageConfig) -> None:

@@ -69,7 +69,9 @@ class Partitions:
         than its session may get back what others wrote meanwhile. A release in between ends it early.
         """
         generation = self._generation
-        with self._taking:  # an earlier one that is no longer wanted ends first: its fence must come before ours
+        with (
+            self._taking
+        ):  # an earlier one that is no longer wanted ends first: its fence must come before ours
             for partition in sorted(partitions):
                 try:
                     self._take(partition, lambda: self._generation == generation)
@@ -164,7 +166,11 @@ class Partitions:
             peer=self._world.peer(partition),
         )
         recovered.fold.skips = skips
-        unstored = before.checkpointer.unstored if before is not None and recovered.from_memory else recovered.unstored
+        unstored = (
+            before.checkpointer.unstored
+            if before is not None and recovered.from_memory
+            else recovered.unstored
+        )
         checkpointer = Checkpointer(changelog, store, recovered.changelog_end, unstored)
         if (
             recovered.is_first

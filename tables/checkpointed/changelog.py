@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from tables.checkpointed.ports import Bounds, ChangelogDoubtful, ChangelogFenced, ChangelogRecord
+from tables.checkpointed.reader import LogReader
 from tables.section import Change
 
 COMMIT_TIMEOUT_S: Final = 10.0  # under it a broker's restart is waited out; over it nobody knows
 INIT_TIMEOUT_S: Final = 30.0
-READ_BATCH: Final = 10_000
 POLL_S: Final = 1.0
 MARKER: Final = 1  # a committed transaction leaves one control record behind its last
 _FENCING: Final = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
@@ -30,13 +30,12 @@ def ensure_changelog(config: Mapping[str, Any], topic: NewTopic) -> None:
 
 
 class KafkaChangelog:
-    """A ``Changelog`` of one partition. ``transactional_id`` names its owner over restarts."""
+    """A ``Changelog`` of one partition. Its transactional id outlives the process that owns it."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, partition: int, transactional_id: str) -> None:
+    def __init__(self, config: Mapping[str, Any], reader: LogReader, topic: str, partition: int) -> None:
         """``config`` is librdkafka's, for any client; nothing connects before the first call."""
-        self._config = dict(config)
+        self._config, self._reader = dict(config), reader
         self._topic, self._partition = topic, partition
-        self._transactional_id = transactional_id
         self._producer: Producer | None = None
         self._last_offset = -1
 
@@ -48,7 +47,7 @@ class KafkaChangelog:
         self._producer = Producer(
             {
                 **self._config,
-                "transactional.id": self._transactional_id,
+                "transactional.id": f"{self._topic}-{self._partition}",
                 "transaction.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
                 "linger.ms": 5,
                 "queue.buffering.max.messages": 1_000_000,
@@ -58,32 +57,12 @@ class KafkaChangelog:
 
     def bounds(self) -> Bounds:
         """The offsets that can be read."""
-        consumer = self._consumer()
-        try:
-            low, high = consumer.get_watermark_offsets(
-                TopicPartition(self._topic, self._partition), timeout=INIT_TIMEOUT_S
-            )
-            return Bounds(low, high)
-        finally:
-            consumer.close()
+        return self._reader.bounds(self._topic, self._partition)
 
     def read(self, begin: int) -> Iterator[ChangelogRecord]:
         """Every committed record from ``begin`` to the end, as it was when this was called."""
-        consumer = self._consumer()
-        place = TopicPartition(self._topic, self._partition, begin)
-        try:
-            end = consumer.get_watermark_offsets(place, timeout=INIT_TIMEOUT_S)[1]
-            consumer.assign([place])
-            while begin < end:
-                for message in consumer.consume(READ_BATCH, POLL_S):
-                    error = message.error()
-                    if error is None:
-                        yield _record(message)
-                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                        raise KafkaException(error)
-                begin = max(begin, *(it.offset for it in consumer.position([place])))
-        finally:
-            consumer.close()
+        for message in self._reader.read(self._topic, self._partition, begin):
+            yield _record(message)
 
     def commit(self, entries: Iterable[Change]) -> int:
         """Writes all entries in one transaction, in order, and returns the end behind it."""
@@ -125,19 +104,6 @@ class KafkaChangelog:
             if error.code() in _FENCING:
                 raise ChangelogFenced(f"{self._topic} {self._partition}: {error.str()}") from failure
             raise ChangelogDoubtful(f"{self._topic} {self._partition}: {error.str()}") from failure
-
-    def _consumer(self) -> Consumer:
-        return Consumer(
-            {
-                **self._config,
-                "group.id": self._transactional_id,  # librdkafka wants one; nothing is committed to it
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.queue.backoff.ms": 1,
-            }
-        )
 
 
 def _record(message: Any) -> ChangelogRecord:
