@@ -48,8 +48,9 @@ def run(
                 progress=lambda name: progress(f"folding {name}", 0, 0),
             )
         if views_url is not None:
-            reference = audit.agreement.reference
-            check_views(views_url, settings.views_token, reference, audit.ledger, audit.orders, report)
+            reference, token = audit.agreement.reference, settings.views_token
+            secret = None if token is None else token.get_secret_value()
+            check_views(views_url, secret, reference, audit.ledger, audit.orders, report)
         if save is not None and not report.breaches:
             Snapshot.take(log, cut, audit.resume).save(save)
     finally:
