@@ -102,6 +102,8 @@ class Settings(BaseSettings):
 
     views_host: str = "127.0.0.1"
     """Address the views bind to; anything but loopback needs views_token."""
+    views_advertised_host: str | None = None
+    """Host under which other workers reach these views; views_host unless told (needed where that is 0.0.0.0)."""
     views_port: Port = 8600
     """First port of the views; the supervisor gives the next worker the next port. 0 takes a free one."""
     views_token: SecretStr | None = None

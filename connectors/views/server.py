@@ -30,6 +30,8 @@ from schemas.topics import PartitionCounts
 VIEWS: Final = (*accounts.VIEWS, *orders.VIEWS, *books.VIEWS, *instruments.VIEWS)
 HOP: Final = "X-Trading-Hop"  # on a request that another worker passes on: it goes no further
 LIVE: Final = "/health/live"
+READY: Final = "/health/ready"
+OPEN: Final = {LIVE, READY}  # a supervisor or an orchestrator bears no token
 PEER_TIMEOUT_S: Final = 5.0
 THREADS: Final = 4  # looks at different stages need not wait for each other
 
@@ -64,7 +66,7 @@ class Views:
         app.cleanup_ctx.append(self._life)
         app.router.add_get("/", self._index)
         app.router.add_get(LIVE, self._live)
-        app.router.add_get("/health/ready", self._ready)
+        app.router.add_get(READY, self._ready)
         app.router.add_get("/stages", self._stages)
         app.router.add_get("/metrics", self._metrics)
         for view in VIEWS:
@@ -200,7 +202,7 @@ class Views:
 
     @web.middleware
     async def _authorised(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._token is None or request.path == LIVE:
+        if self._token is None or request.path in OPEN:
             return await handler(request)
         given = request.headers.get("Authorization", "").encode()
         if hmac.compare_digest(given, f"Bearer {self._token}".encode()):

@@ -70,16 +70,17 @@ async def test_one_hop_only() -> None:
 
 
 async def test_a_token_is_needed() -> None:
-    """With a token set, only /health/live is open; a worker bears it to the next one."""
+    """With a token set, only the health of the process is open; a worker bears it to the next one."""
     town = Town()
     groups = [hosted(town["risk"]), hosted(town["control"])]
     async with servers(groups, Map(), TOKEN) as (client, _):
-        for path in ("/", "/metrics", "/health/ready", "/accounts/alice", "/nothing"):
+        for path in ("/", "/metrics", "/stages", "/accounts/alice", "/nothing"):
             for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
                 async with client.get(path, headers=given) as response:
                     assert response.status == 401
                     assert response.headers["WWW-Authenticate"] == "Bearer"
         assert await get(client, "/health/live") == {"is_live": True}
+        assert (await get(client, "/health/ready"))["is_ready"]
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         async with ClientSession(client._base_url, headers=bearer) as known:
             assert (await get(known, "/instruments"))["instruments"]
