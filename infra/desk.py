@@ -27,6 +27,7 @@ from schemas.topics import (
 
 PER_RECORD: Final = 200  # reference data of 200 accounts is some 30 KB
 TIMEOUT_S: Final = 30.0
+_CONNECT_S: Final = 15.0
 Outcome = CommandApplied | CommandRefused | CashDeposited | CashWithdrawn
 _Key = tuple[int, str, str]
 """The account partition that a cash command or a sweep is answered by (-1: control), account, command id."""
@@ -40,7 +41,8 @@ class NoOutcomeError(OperatorError):
 class Desk:
     """Opened before the first command, so that no outcome is missed; not for two threads.
 
-    ``timeout_s`` is the longest silence: each outcome that comes starts it again.
+    ``timeout_s`` is the longest silence: each outcome that comes starts it again. KafkaException where Kafka does
+    not answer at once.
     """
 
     def __init__(self, kafka: KafkaConfig, counts: PartitionCounts, timeout_s: float = TIMEOUT_S) -> None:
@@ -56,7 +58,7 @@ class Desk:
             for partition in range(counts.of(BY_NAME[name]))
         ]
         for place in places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=timeout_s)[1]
+            place.offset = self._consumer.get_watermark_offsets(place, timeout=_CONNECT_S)[1]
         self._consumer.assign(places)
 
     def __enter__(self) -> Self:
