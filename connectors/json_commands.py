@@ -4,14 +4,17 @@ A line that cannot be read raises LineError. What can be read but not counted in
 lots raises Refused, with the reason that the answer should bear. Everything else is for ``agents.rules``.
 """
 
-from typing import Any, Final, assert_never
+from typing import Annotated, Any, Final, assert_never
 
 import msgspec
 
 from agents.rules.intake import Refusal
 from connectors.decimals import Grid, OffGridError, Units
 from schemas import commands
+from schemas.maximums import INT64_MAX
 from schemas.reference import Limits
+
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
 
 class LineError(ValueError):
@@ -39,7 +42,7 @@ class Line(
     are read as any text, so that intake may say which one is wrong.
     """
 
-    timestamp_ns: int | None = None
+    timestamp_ns: Nanoseconds | None = None
 
 
 class PlaceOrderLine(Line, kw_only=True):
@@ -97,7 +100,7 @@ class MassCancelLine(Identified, kw_only=True):
 class TickLine(Line, kw_only=True):
     """The clock reaches ``tick_ns``, or where that is left out ``timestamp_ns``."""
 
-    tick_ns: int | None = None
+    tick_ns: Nanoseconds | None = None
 
 
 class HaltLine(Identified, kw_only=True):

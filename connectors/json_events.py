@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.rules.intake import Refusal
+from agents.rules.reference import OUTSIDE
 from connectors.decimals import Units
 from connectors.json_commands import AnyLine, CancelOrderLine, PlaceOrderLine, ReplaceOrderLine
 from schemas import events
@@ -385,7 +386,9 @@ class EventForms:
             event.version,
         )
 
-    def _balance(self, event: BalanceChanged) -> Event:
+    def _balance(self, event: BalanceChanged) -> Event | None:
+        if event.account.startswith(OUTSIDE):  # the other end of deposits: its cash is in nobody's hands here
+            return None
         money = self._units.money(event.currency)
         return BalanceChangedLine(
             event.account,

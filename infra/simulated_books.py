@@ -103,7 +103,7 @@ class SimulatedBooks:
             line = lines.decode(raw)
             time_ns = line.timestamp_ns
             if time_ns is not None and time_ns > self._now_ns:
-                self._now_ns = _int64(time_ns, "timestamp_ns")
+                self._now_ns = time_ns
             self._take.get(type(line), _needs_risk)(line, number)
         except LineError as error:
             self._refuse(number, (error.reason, str(error)))
@@ -240,7 +240,7 @@ class SimulatedBooks:
         self._used[name] = line, self.out[-1]
 
     def _tick(self, line: lines.TickLine, number: int) -> None:  # noqa: ARG002
-        tick_ns = _int64(lines.tick_ns(line), "tick_ns")
+        tick_ns = lines.tick_ns(line)
         if tick_ns > self._tick_ns:
             self._tick_ns = tick_ns
             self._now_ns = max(self._now_ns, tick_ns)
@@ -350,12 +350,6 @@ def _number(value: object) -> object:
         return value if value is None else DEFAULT_GRIDS[0].parse(value)
     except ValueError:
         return value
-
-
-def _int64(number: int, field: str) -> int:
-    if not 0 <= number <= INT64_MAX:
-        raise LineError(f"{field} {number} is not from 0 to {INT64_MAX}", "number_out_of_range")
-    return number
 
 
 def _needs_risk(line: lines.AnyLine, number: int) -> None:  # noqa: ARG001

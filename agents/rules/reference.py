@@ -15,8 +15,11 @@ SETTLEMENT_DAYS: Final = (0, 1, 2)
 SESSION_MINUTES: Final = 24 * 60
 UNITS_E9: Final = 10**9
 
-# The engine's own accounts are these with the partition's number behind them (see agents/rules/settlement).
-RESERVED_ACCOUNTS: Final = ("house:", "clearing:", "cash:")
+# The engine's own accounts: with the partition's number behind them (see agents/rules/settlement).
+HOUSE: Final = "house:"
+CLEARING: Final = "clearing:"
+OUTSIDE: Final = "cash:"
+RESERVED_ACCOUNTS: Final = (HOUSE, CLEARING, OUTSIDE)
 
 # Open orders, holds and positions are counted on these: they stay what they were when the symbol was made.
 UNCHANGEABLE: Final = (

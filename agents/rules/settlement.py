@@ -16,6 +16,7 @@ from sortedcontainers import SortedSet
 
 from agents.rules.money import Booked, book_fill, book_variation, fits, notional_minor
 from agents.rules.outbox import Outbox, Place
+from agents.rules.reference import CLEARING, HOUSE, OUTSIDE
 from schemas import control_events, events
 from schemas.control_events import ClockTicked, InstrumentDefined
 from schemas.envelopes import AccountEventItem
@@ -61,9 +62,9 @@ class Settlement:
         """Builds what is derived: who holds which future, and what is due when."""
         self._tables = tables
         self._partition = partition
-        self._house = f"house:{partition}"
-        self._clearing = f"clearing:{partition}"
-        self._cash = f"cash:{partition}"
+        self._house = f"{HOUSE}{partition}"
+        self._clearing = f"{CLEARING}{partition}"
+        self._outside = f"{OUTSIDE}{partition}"
         self._ledger = tables.ledger.get(LEDGER, LedgerRow())
         self._next_posting = self._ledger.next_posting
         self._due = SortedSet(tables.releases)
@@ -197,7 +198,7 @@ class Settlement:
         if item.possible_resend:
             return
         kind, amount = "DEPOSIT", item.amount_minor
-        debit, credit = self._cash, item.account
+        debit, credit = self._outside, item.account
         if isinstance(item, CashWithdrawn):
             kind, debit, credit = "WITHDRAWAL", credit, debit
         self._transfer(kind, debit, credit, item.currency, amount, item.command_id, item.at_ns, outbox)
