@@ -18,7 +18,7 @@ from schemas.book_commands import Terms
 from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY
 from schemas.partitioner import partition_of
 from schemas.record import Record, Side
-from schemas.reference import Account, FeeRate, Instrument
+from schemas.reference import Account, Instrument
 from schemas.topics import ACCOUNT_EVENTS, PartitionCounts
 from tables.risk import CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
 
@@ -26,8 +26,6 @@ _MINUTE_NS: Final = 60 * 1_000_000_000
 _EVICTION_SLOTS: Final = 4096  # ids go over a quarter of an hour, by 4096ths of a day's count: no burst
 _EVICTION_SLOT_NS: Final = 250_000_000
 
-_FREE: Final = FeeRate(fee_class="", maker_bps=0, taker_bps=0)
-_FLAT: Final = PositionRow(0, 0)
 _EMPTY: Final = CashRow(0, 0)
 
 Claim = tuple[int, int, int]
@@ -35,11 +33,15 @@ Claim = tuple[int, int, int]
 
 
 class Market(msgspec.Struct, gc=False):
-    """An instrument, its mark price (None before the first), and the partition of its book."""
+    """An instrument, its mark price (None before the first), and the partition of its book.
+
+    ``terms`` are those of its definition by (maker, taker) rates: accounts of one tier share them.
+    """
 
     instrument: Instrument
     mark_ticks: int | None
     book_partition: int
+    terms: dict[tuple[int, int], Terms] = {}
 
 
 class Holding(msgspec.Struct, gc=False):
@@ -142,7 +144,7 @@ class Desk:
         if holding is None:
             account = ledger.account
             key = pair(account.account, symbol)
-            terms, refusal = terms_of(account, market.instrument), refusal_of(account, symbol)
+            terms, refusal = terms_of(account, market), refusal_of(account, symbol)
             holding = Holding(market, account.account, key, terms, refusal)
             ledger.holdings[symbol] = holding
             self.holders.setdefault(symbol, []).append(holding)
@@ -214,10 +216,13 @@ class Desk:
             _take_position(holding, purse, position.quantity_lots, position.open_cost_minor)
         for order in self.tables.orders.values():
             ledger = self.ledgers[order.account]
-            holding = self.holding(ledger, self.markets[order.instrument])
+            holding = ledger.holdings.get(order.instrument)
+            if holding is None:
+                holding = self.holding(ledger, self.markets[order.instrument])
             ledger.open_orders += 1
-            purse = ledger.purses[holding.terms.currency]
-            move_claim(holding, purse, order.side, claim_of(order, holding.terms.minor_per_tick_lot))
+            terms = holding.terms
+            claim = claim_of(order, terms.minor_per_tick_lot)
+            move_claim(holding, ledger.purses[terms.currency], order.side, claim)
 
     def _derive_due(self) -> None:
         for key, command in self.tables.commands.items():
@@ -227,18 +232,23 @@ class Desk:
             self.windows.setdefault(row.window, []).append(key)
 
 
-def terms_of(account: Account, instrument: Instrument) -> Terms:
+def terms_of(account: Account, market: Market) -> Terms:
     """What fills of an account in an instrument are settled by; a fee class without a rate is free."""
-    rates = (rate for rate in account.fee_rates if rate.fee_class == instrument.fee_class)
-    rate = next(rates, _FREE)
-    return Terms(
-        kind=instrument.kind,
-        currency=instrument.currency,
-        minor_per_tick_lot=instrument.minor_per_tick_lot,
-        maker_bps=rate.maker_bps,
-        taker_bps=rate.taker_bps,
-        settlement_days=instrument.settlement_days,
-    )
+    instrument, maker, taker = market.instrument, 0, 0
+    for rate in account.fee_rates:
+        if rate.fee_class == instrument.fee_class:
+            maker, taker = rate.maker_bps, rate.taker_bps
+    terms = market.terms.get((maker, taker))
+    if terms is None:
+        terms = market.terms[maker, taker] = Terms(
+            kind=instrument.kind,
+            currency=instrument.currency,
+            minor_per_tick_lot=instrument.minor_per_tick_lot,
+            maker_bps=maker,
+            taker_bps=taker,
+            settlement_days=instrument.settlement_days,
+        )
+    return terms
 
 
 def refusal_of(account: Account, symbol: str) -> str | None:

@@ -22,6 +22,7 @@ def instrument_defined(desk: Desk, item: InstrumentDefined, place: Place, outbox
         desk.add_market(instrument)
         return
     market.instrument = instrument
+    market.terms.clear()
     desk.valuation += 1
     for holding in desk.holders.get(instrument.symbol, ()):
         _refresh(holding, desk.ledgers[holding.account].account)
@@ -40,8 +41,6 @@ def account_defined(desk: Desk, item: AccountDefined, place: Place, outbox: Outb
     ledger.account = item.account
     for holding in ledger.holdings.values():
         _refresh(holding, item.account)
-    for purse in ledger.purses.values():
-        purse.valued = -1  # a cash account is never valued
 
 
 def limits_changed(desk: Desk, item: LimitsChanged, place: Place, outbox: Outbox) -> None:
@@ -66,6 +65,5 @@ def ticked(desk: Desk, item: ClockTicked, place: Place, outbox: Outbox) -> None:
 
 
 def _refresh(holding: Holding, account: Account) -> None:
-    instrument = holding.market.instrument
-    holding.terms = terms_of(account, instrument)
-    holding.refusal = refusal_of(account, instrument.symbol)
+    holding.terms = terms_of(account, holding.market)
+    holding.refusal = refusal_of(account, holding.market.instrument.symbol)

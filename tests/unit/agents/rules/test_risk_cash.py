@@ -101,6 +101,16 @@ def test_cash_beyond_an_int64_is_refused() -> None:
     assert world.cash == INT64_MAX
 
 
+def test_cash_leaves_room_for_what_open_orders_bring() -> None:
+    """A deposit that would overflow once the open orders fill is refused, one unit less is not."""
+    world = World(account_type="MARGIN", cash=INT64_MAX - 3_000)
+    world.work("1", "SELL", 1)
+    world.deposit(2_001, "in-1")
+    assert world.reason() == "arithmetic_overflow"
+    world.deposit(2_000, "in-2")
+    assert world.reason() is None
+
+
 def test_currencies_are_apart() -> None:
     """What is there in one currency is not in another."""
     world = World(cash=1_000)

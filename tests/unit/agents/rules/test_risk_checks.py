@@ -135,6 +135,7 @@ def test_codes_rise_in_the_order_of_the_checks() -> None:
         ({"quantity_lots": 2, "minimum_quantity_lots": 3}, "invalid_quantity"),
         ({"quantity_lots": 2, "minimum_quantity_lots": -1}, "invalid_quantity"),
         ({"quantity_lots": 1_001}, "quantity_exceeds_maximum"),
+        ({"quantity_lots": 1_000, "price_ticks": 100}, None),
         ({"quantity_lots": 1_000, "price_ticks": 101}, "notional_exceeds_maximum"),
         ({"quantity_lots": 1_000, "price_ticks": INT64_MAX}, "arithmetic_overflow"),
         ({"price_ticks": 110}, None),
