@@ -75,11 +75,14 @@ class KafkaLog:
 
     def bounds(self, place: Place) -> Span:
         """The first offset that is kept, and the one behind the last that is committed."""
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=TIMEOUT_S)
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=TIMEOUT_S)
+        except KafkaException as error:
+            raise AuditError(f"{place[0]} {place[1]}: {error.args[0].str()}") from error
         return low, high
 
     def read(self, place: Place, span: Span) -> Iterator[LogRecord]:
-        """The records of a span, a chunk at a time; KafkaException, AuditError when the broker is silent."""
+        """The records of a span, a chunk at a time; AuditError when the broker does not give them."""
         begin, end = span
         while begin < end:
             records, begin = self._fetch(place, begin, end)
@@ -93,7 +96,7 @@ class KafkaLog:
             for message in consumer.consume(min(CHUNK, end - begin), POLL_S):
                 error = message.error()
                 if error is not None:
-                    raise KafkaException(error)
+                    raise AuditError(f"{place[0]} {place[1]} at {begin}: {error.str()}")
                 stamp, offset = message.timestamp()[1], message.offset() or 0
                 records.append(LogRecord(offset, stamp, message.key(), message.value()))
             position = consumer.position([TopicPartition(*place)])[0].offset

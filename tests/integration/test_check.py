@@ -24,6 +24,7 @@ from schemas import codec
 from schemas.commands import Tick
 from schemas.topics import ACCOUNT_COMMANDS, CONTROL, TRADES
 from tables.checkpointed.changelog import KafkaChangelog
+from tables.checkpointed.reader import LogReader
 from tables.meta import META_KEY
 from tests.unit.infra.auditor.engine import COUNTS, ENV, Engine, open_market, trade_at_random
 
@@ -56,6 +57,7 @@ def _write(settings: Settings, engine: Engine) -> None:
     """Copies a log in memory to Kafka, its changelogs in transactions."""
     ensure(settings)
     producer = Producer(settings.kafka())
+    reader = LogReader(settings.kafka())
     changelogs = sorted({name for name, _ in engine.log.records if name.endswith("-changelog")})
     counts = {name: sum(place[0] == name for place in engine.log.records) for name in changelogs}
     ensure(settings, [Wanted(name, counts[name], (("cleanup.policy", "compact"),)) for name in changelogs])
@@ -64,11 +66,12 @@ def _write(settings: Settings, engine: Engine) -> None:
             for record in records:
                 producer.produce(topic, record.value, record.key, partition)
         else:
-            changelog = KafkaChangelog(settings.kafka(), topic, partition, f"{topic}-{partition}")
+            changelog = KafkaChangelog(settings.kafka(), reader, topic, partition)
             changelog.fence()
             entries = [(record.key or b"", record.value) for record in records]
             for _, part in groupby(entries, key=_counter()):
                 changelog.commit(part)
+    reader.close()
     assert producer.flush(30) == 0
 
 
@@ -128,7 +131,7 @@ def test_running_engine_passes(tmp_path: Path) -> None:
     trade_at_random(market, 3, 300)
     with running.Engine(settings) as engine:
 
-        def ready() -> bool:
+        def is_ready() -> bool:
             engine.step()
             return engine.supervisor.all_ready()
 
@@ -138,7 +141,8 @@ def test_running_engine_passes(tmp_path: Path) -> None:
         _send_edges(producer, market, ACCOUNT_COMMANDS)
         engine.supervisor.kill("risk+matching")
         _send_edges(producer, market, ACCOUNT_COMMANDS)  # again: an edge that is in doubt repeats
-        assert wait_until(ready, TIMEOUT_S)
+        assert wait_until(lambda: not is_ready(), TIMEOUT_S)
+        assert wait_until(is_ready, TIMEOUT_S)
         report = run(engine.settings, timeout_s=TIMEOUT_S, views_url=next(iter(engine.views.values())))
         assert [(tally.name, tally.examples) for tally in report if tally.breaches] == []
         assert next(tally for tally in report if "every trade has" in tally.name).count
