@@ -137,8 +137,7 @@ class EmbeddedBroker:
         tool = [
             "kafka.tools.StorageTool",
             "format",
-            "--cluster-id",
-            cluster,
+            f"--cluster-id={cluster}",  # one in 64 begins with a dash
             "--config",
             str(self._properties),
         ]
