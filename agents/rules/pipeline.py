@@ -53,14 +53,14 @@ class Reader:
         self.tables = _STAGES[self.topic][0]()
         self.offset = 0
         self.now_ns = 0
-        self._rules = self._derive()
+        self.rules = self._derive()
 
     def read(self, items: Sequence[Any]) -> Outbox:
         """Applies one record."""
         outbox = Outbox()
         for index, item in enumerate(items):
             self.now_ns = max(self.now_ns, item.at_ns)
-            self._rules.apply(item, Place(self.partition, self.offset, index, self.now_ns), outbox)
+            self.rules.apply(item, Place(self.partition, self.offset, index, self.now_ns), outbox)
         self.offset += 1
         return outbox
 
@@ -70,7 +70,7 @@ class Reader:
         self.tables = _STAGES[self.topic][0]()
         for key, value in entries:
             self.tables.load(key, value)
-        self._rules = self._derive()
+        self.rules = self._derive()
 
     def _derive(self) -> Any:
         return _STAGES[self.topic][1](self.tables, self.counts, self.partition)
