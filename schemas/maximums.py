@@ -15,6 +15,7 @@ EVICTIONS_PER_RECORD = (
 EXAMINED_PER_RECORD = 200  # accounts whose margin is looked at in one tick; the rest at the next ones
 PENDING_REPLACES = 64  # unanswered replaces of one order: its row stays far under VALUE_BYTES
 RECORD_BYTES = 16 * 2**20  # message.max.bytes of every engine topic
+ORDER_BYTES = 2**20  # the same of `orders`: whatever strangers write there must fit into a dead letter
 
 VALUE_BYTES = 64 * 2**10  # one table value: a checkpoint stays a burst of small writes
 MESSAGE_RATE_WINDOW_NS = 1_000_000_000  # limits per second count in this window

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from schemas import commands, envelopes
-from schemas.maximums import RECORD_BYTES
+from schemas.maximums import ORDER_BYTES, RECORD_BYTES
 from schemas.record import Record
 
 DAY_MS = 24 * 3600 * 1000
@@ -71,7 +71,12 @@ _EVENT = (
     ("retention.ms", str(EVENT_RETENTION_MS)),
     ("max.message.bytes", str(RECORD_BYTES)),
 )
-_APPEND_TIME = (*_EVENT, ("message.timestamp.type", "LogAppendTime"))
+_FOREIGN = (
+    ("cleanup.policy", "delete"),
+    ("retention.ms", str(EVENT_RETENTION_MS)),
+    ("max.message.bytes", str(ORDER_BYTES)),
+    ("message.timestamp.type", "LogAppendTime"),
+)
 _COMPACTED = (
     ("cleanup.policy", "compact"),
     ("delete.retention.ms", str(EVENT_RETENTION_MS)),
@@ -108,7 +113,7 @@ ORDER_RECORDS: Final = (
 _ACCOUNTS, _BOOKS, _ONE = Partitioning.ACCOUNTS, Partitioning.BOOKS, Partitioning.ONE
 
 TOPICS: Final = (
-    _topic(ORDERS, "account", _ACCOUNTS, ORDER_RECORDS, "in-house producers", "intake", _APPEND_TIME),
+    _topic(ORDERS, "account", _ACCOUNTS, ORDER_RECORDS, "in-house producers", "intake", _FOREIGN),
     _topic(CONTROL, "-", _ONE, (envelopes.ControlCommands,), "operators, clock", "control"),
     _topic(
         ACCOUNT_COMMANDS,
