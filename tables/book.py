@@ -2,7 +2,9 @@
 
 A side keeps its levels in a dict, and their keys in a sorted list whose last is the best: the key of a buy is
 its price, of a sell its negative price, so both sides obey the same code. Near the best, where flow is,
-inserting moves almost nothing; ``tests/bench/matching_alone.py`` compares this with a SortedDict.
+inserting moves almost nothing: to make and to take away a level costs 0.2 - 0.4 us at any depth, in a
+SortedList 0.8 - 1.1 us; far from the best the list is the dearer from some 4,000 levels a side on
+(``tests/bench/level_keys.py``).
 """
 
 from bisect import bisect_left, insort
@@ -107,6 +109,7 @@ class Book:
         "session_end_minute_utc",
         "set_mark_ticks",
         "trades_made",
+        "trades_saved",
         "trading_state",
         "unelected",
     )
@@ -124,7 +127,7 @@ class Book:
         self.trading_state: TradingState = row.trading_state
         self.halted = row.halted
         self.last_trade_ticks = row.last_trade_ticks
-        self.trades_made = row.trades_made
+        self.trades_made = self.trades_saved = row.trades_made
         self.set_mark_ticks = row.set_mark_ticks
         self.sent_mark_ticks = row.sent_mark_ticks
 

@@ -40,12 +40,8 @@ class Books:
     def save(self, book: Book) -> None:
         """Remembers a book's state."""
         self.tables.books[book.instrument] = book.row()
+        book.trades_saved = book.trades_made
         self.refresh(book)
-
-    def save_trades(self, book: Book) -> None:
-        """Remembers a book's state if it has traded."""
-        if book.trades_made != self.tables.books[book.instrument].trades_made:
-            self.tables.books[book.instrument] = book.row()
 
     def refresh(self, book: Book) -> None:
         """Derives whether the book takes new orders."""

@@ -101,7 +101,7 @@ steps: st.SearchStrategy[Any] = st.sampled_from(
 ).flatmap(lambda strategy: strategy)
 
 
-def flows(size_max: int = 60) -> st.SearchStrategy[list[BookCommandItem]]:
+def flows(size_max: int = 50) -> st.SearchStrategy[list[BookCommandItem]]:
     """Lists of commands: command ``n`` has offset and id ``n + 1`` and comes ``n + 1`` steps of time in."""
     return st.lists(steps, min_size=size_max // 2, max_size=size_max).map(flow_of)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from agents.rules.matching import Matching, turn
 from agents.rules.outbox import Outbox, Place
@@ -60,6 +60,7 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+@settings(deadline=None)
 @given(flows())
 def test_the_book_agrees_with_the_naive_one(flow: Flow) -> None:
     """Whatever comes, matching says event for event what the naive book says."""
@@ -72,6 +73,7 @@ def test_the_book_agrees_with_the_naive_one(flow: Flow) -> None:
         assert said(outbox, MARKET_DATA) == expected.market_data
 
 
+@settings(deadline=None)
 @given(flows())
 def test_a_restored_book_goes_on_as_the_one_that_lived(flow: Flow) -> None:
     """A book restored after every record says and remembers the same, continuations under way or not."""
@@ -91,6 +93,7 @@ def test_a_restored_book_goes_on_as_the_one_that_lived(flow: Flow) -> None:
         assert not inbox, "continuations do not end"
 
 
+@settings(deadline=None)
 @given(flows())
 def test_continuations_change_no_outcome(flow: Flow) -> None:
     """Work that goes on from record to record ends as if one record had held it."""
@@ -116,6 +119,7 @@ def without_marks(answers: list[Record]) -> list[Record]:
     return [answer for answer in answers if not isinstance(answer, events.MarkChanged)]
 
 
+@settings(deadline=None)
 @given(flows())
 def test_every_lot_is_accounted_for(flow: Flow) -> None:
     """Of each order: quantity = filled + open + taken off; of each trade: both sides got the same."""

@@ -68,14 +68,14 @@ class Matching:
             if book is None:
                 _refuse_unknown(turn, item)
                 return
-            self._open(book)
-            match item:
-                case asked.EnterOrder():
-                    enter(turn, book, item)
-                case asked.RemoveOrder():
-                    removal.remove(turn, item)
-                case asked.AmendOrder():
-                    replacing.amend(turn, book, item)
+            if book.unelected:
+                self._open(book)
+            if isinstance(item, asked.EnterOrder):  # this is paid for each order: a match costs more
+                enter(turn, book, item)
+            elif isinstance(item, asked.RemoveOrder):
+                removal.remove(turn, item)
+            else:
+                replacing.amend(turn, book, item)
             self._close(book)
         else:
             self._apply_rare(item)
@@ -124,8 +124,11 @@ class Matching:
         turn = self._turn
         if book.unelected and book.refusal is None:
             stops.elect_or_owe(turn, book)
-        turn.books.save_trades(book)
-        turn.tell_levels(book)
+        if book.trades_made != book.trades_saved:
+            turn.books.save(book)
+        for side in (book.buys, book.sells):
+            if side.touched:
+                turn.tell_levels(book.instrument, side)
 
     def _close_all(self) -> None:
         for _, book in sorted(self._turn.books.by_symbol.items()):

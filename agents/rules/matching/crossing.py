@@ -5,7 +5,6 @@ from typing import Final
 from agents.rules.matching import self_trade
 from agents.rules.matching.turn import Turn
 from schemas.events import OrderFilled, Trade
-from schemas.ids import trade_id
 from schemas.maximums import INT64_MAX
 from schemas.record import Side
 from tables.book import Book, BookSide, Level
@@ -35,7 +34,8 @@ def work(turn: Turn, book: Book, order: BookOrder) -> None:
             return
     else:
         cum, leaves, reason = order.cum_quantity_lots, order.leaves_quantity_lots, None
-    reason = reason or _reason_not_to_rest(order, opposite)
+    if reason is None and (order.price_ticks is None or order.time_in_force in ("IOC", "FOK")):
+        reason = _reason_not_to_rest(order, opposite)
     if reason is not None:
         turn.cancelled(order, cum, leaves, reason)
     elif leaves == order.leaves_quantity_lots:
@@ -45,12 +45,10 @@ def work(turn: Turn, book: Book, order: BookOrder) -> None:
         turn.books.add(moved(order, cum, leaves, shown, order.priority))
 
 
-def _reason_not_to_rest(order: BookOrder, opposite: BookSide) -> str | None:
-    if order.price_ticks is None:  # MARKET or an elected STOP
-        return "price_protection" if opposite.keys else "no_liquidity"
-    if order.time_in_force in ("IOC", "FOK"):
+def _reason_not_to_rest(order: BookOrder, opposite: BookSide) -> str:
+    if order.price_ticks is not None:
         return "immediate_or_cancel"
-    return None
+    return "price_protection" if opposite.keys else "no_liquidity"  # a MARKET, or an elected STOP
 
 
 def _cross(
@@ -86,7 +84,7 @@ def _trade(
     assert price_ticks is not None, f"order {maker.order_id} rests without a price"
     books, now_ns, instrument = turn.books, turn.now_ns, book.instrument
     number = books.trades_made
-    identity = trade_id(turn.partition, number)
+    identity = turn.first_trade_id + number
     books.trades_made = book.trades_made = number + 1
     book.last_trade_ticks = price_ticks
     turn.fills_left -= 1

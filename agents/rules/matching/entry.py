@@ -19,9 +19,7 @@ def enter(turn: Turn, book: Book, command: EnterOrder) -> None:
     assert command.order_id not in turn.books.orders, f"order {command.order_id} was entered before"
     assert command.quantity_lots > 0, f"order {command.order_id} has no quantity"
     order = _order(turn, book, command)
-    reason = (
-        book.refusal or _past_expiry(turn, order) or (None if order.waiting else unmet(turn, book, order))
-    )
+    reason = _refusal(turn, book, order)
     if reason is not None:
         reject(turn, command, reason)
         return
@@ -70,9 +68,12 @@ def next_session_end_ns(now_ns: int, session_end_minute_utc: int) -> int:
     return ((now_ns - offset_ns) // NANOSECONDS_PER_DAY + 1) * NANOSECONDS_PER_DAY + offset_ns
 
 
-def _past_expiry(turn: Turn, order: BookOrder) -> str | None:
-    expires_at_ns = order.expires_at_ns
-    return "expiry_in_the_past" if expires_at_ns is not None and expires_at_ns <= turn.now_ns else None
+def _refusal(turn: Turn, book: Book, order: BookOrder) -> str | None:
+    if book.refusal is not None:
+        return book.refusal
+    if order.expires_at_ns is not None and order.expires_at_ns <= turn.now_ns:
+        return "expiry_in_the_past"
+    return None if order.waiting else unmet(turn, book, order)
 
 
 def _accept(turn: Turn, command: EnterOrder, instrument: str) -> None:

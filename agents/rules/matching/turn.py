@@ -6,12 +6,13 @@ from typing import Final
 from agents.rules.outbox import Outbox, Place
 from schemas.book_commands import Terms
 from schemas.events import LevelChanged, OrderCancelled
+from schemas.ids import trade_id
 from schemas.maximums import ELECTIONS_PER_RECORD, FILLS_PER_RECORD, ORDERS_PER_RECORD
 from schemas.partitioner import partition_of
 from schemas.reasons import code
 from schemas.record import Record
 from schemas.topics import MARKET_DATA, TRADES, PartitionCounts
-from tables.book import Book, BookSide
+from tables.book import BookSide
 from tables.books import Books
 from tables.matching import BookOrder, MatchingTables
 
@@ -33,6 +34,7 @@ class Turn:
         self.counts: Final = counts
         self.partition: Final = partition
         self.trades: Final = (TRADES, partition)
+        self.first_trade_id: Final = trade_id(partition, 0)
         self.market_data: Final = (MARKET_DATA, partition)
         self.now_ns = 0
         self.fills_left = self.elections_left = self.removals_left = 0
@@ -116,25 +118,20 @@ class Turn:
         self.books.remove(order)
         self.cancelled(order, order.cum_quantity_lots, order.leaves_quantity_lots, reason, command_id)
 
-    def tell_levels(self, book: Book) -> None:
-        """Tells each level whose displayed quantity or count changed: buys, then sells, by rising price."""
-        for side in (book.buys, book.sells):
-            if side.touched:
-                self._tell_side(book.instrument, side)
-
-    def _tell_side(self, instrument: str, side: BookSide) -> None:
+    def tell_levels(self, instrument: str, side: BookSide) -> None:
+        """Tells each level whose displayed quantity or count changed, by rising price."""
         touched, levels = side.touched, side.levels
         keys = sorted(touched, reverse=side.sign < 0) if len(touched) > 1 else touched
         for key in keys:
             level = levels.get(key)
-            now = (0, 0) if level is None else (level.quantity_lots, len(level.orders))
-            if now != touched[key]:
+            quantity, count = (0, 0) if level is None else (level.quantity_lots, len(level.orders))
+            if (quantity, count) != touched[key]:
                 event = LevelChanged(
                     instrument=instrument,
                     side=side.side,
                     price_ticks=key * side.sign,
-                    quantity_lots=now[0],
-                    order_count=now[1],
+                    quantity_lots=quantity,
+                    order_count=count,
                     at_ns=self.now_ns,
                 )
                 self.send(self.market_data, event)
