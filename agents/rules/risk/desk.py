@@ -216,9 +216,8 @@ class Desk:
             _take_position(holding, purse, position.quantity_lots, position.open_cost_minor)
         for order in self.tables.orders.values():
             ledger = self.ledgers[order.account]
-            holding = ledger.holdings.get(order.instrument)
-            if holding is None:
-                holding = self.holding(ledger, self.markets[order.instrument])
+            known = ledger.holdings.get(order.instrument)  # a restart asks a million times: spare the call
+            holding = known or self.holding(ledger, self.markets[order.instrument])
             ledger.open_orders += 1
             terms = holding.terms
             claim = claim_of(order, terms.minor_per_tick_lot)
