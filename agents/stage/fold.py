@@ -160,14 +160,17 @@ class Fold:
 
     def _apply(self, record: InboxRecord) -> list[Output]:
         value, offset, skips = record.value, record.offset, self.skips
-        if skips and (offset, None) in skips:
-            return []
+        is_skipped = bool(skips) and (offset, None) in skips
         try:
-            envelope: Any = codec.decode(value or b"")
+            envelope: Any = codec.decode(value)
         except codec.DecodeError as error:
+            if is_skipped:
+                return []
             raise RuleFailed(f"an engine record cannot be read: {error}") from error
         if envelope.origin is not None and not self._is_next(envelope.origin, value or b""):
             self.repeats_dropped += 1
+            return []
+        if is_skipped:  # it was heard all the same: what its origin says next follows it
             return []
         outbox = Outbox()
         for index, item in enumerate(envelope.items):
