@@ -1,5 +1,7 @@
-"""Events: what happened, past tense. Every one names account, client order id, instrument and order id
-where it has them; quantities that stages act on are absolute (cum, leaves), so that a repeat does no harm.
+"""Events: what happened, past tense.
+
+Every one names account, client order id, instrument and order id where it has them; quantities that stages
+act on are absolute (cum, leaves), so that a repeat does no harm.
 """
 
 from schemas.book_commands import Terms

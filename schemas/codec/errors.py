@@ -17,15 +17,15 @@ class DecodeError(CodecError):
     reason: ClassVar[str] = "undecodable"
 
 
-class NotFramed(DecodeError):  # noqa: N818 - it reads as the reason that it is
+class NotFramed(DecodeError):
     """The value does not begin with a zero byte and a four-byte schema id."""
 
 
-class UnknownSchema(DecodeError):  # noqa: N818
+class UnknownSchema(DecodeError):
     """No schema of this id is registered: written by a newer engine, or by a stranger."""
 
     reason: ClassVar[str] = "unknown_schema"
 
 
-class Malformed(DecodeError):  # noqa: N818
+class Malformed(DecodeError):
     """The bytes are not what the schema's encoder writes: cut, trailing, overlong, out of range."""
