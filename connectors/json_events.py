@@ -237,13 +237,11 @@ class EventForms:
         The maker's fill comes right before the taker's where both accounts are of one partition, as they are
         in a simulation.
         """
-        forms, add = self._forms, out.append
+        forms = self._forms
         for event in said:
             form = forms.get(type(event))
-            if form is not None:
-                line = form(event)
-                if line is not None:
-                    add(line)
+            if form is not None and (line := form(event)) is not None:
+                out.append(line)
 
     def _filled(self, fill: events.OrderFilled) -> Event | None:
         if fill.liquidity == "MAKER":

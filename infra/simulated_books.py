@@ -4,7 +4,9 @@ What risk would do and matching cannot do without is done here: instruments are 
 order ids name orders and are used once, a mass cancel is counted. An id is kept for the whole run.
 """
 
+from collections import deque
 from collections.abc import Callable
+from sys import intern
 from typing import Any, Final, cast
 
 import msgspec
@@ -39,6 +41,7 @@ from schemas.commands import MassCancel
 from schemas.ids import place_id
 from schemas.maximums import INT64_MAX
 from schemas.reasons import code
+from schemas.record import Record
 from schemas.reference import Instrument
 from schemas.topics import ANSWERS, BOOK_COMMANDS, PartitionCounts
 from tables.book import BookSide
@@ -80,11 +83,12 @@ class SimulatedBooks:
         self._units = Units()
         self._forms = EventForms(self._units)
         self._matching = _Unwatched(_Unlogged(), PartitionCounts(accounts=1, books=1), 0)
+        self._raw = b""  # the line at hand: kept for each id, it is a third of what was read from it
         self._offset = 0
         self._now_ns = 0
         self._tick_ns = -1
         self._instruments: set[str] = set()
-        self._used: dict[tuple[str, str], tuple[lines.AnyLine, Event]] = {}  # id -> command, first outcome
+        self._used: dict[tuple[str, str], tuple[bytes, Event]] = {}  # id -> its line, first outcome
         self._renamed: set[tuple[str, str]] = set()  # ids that name their order no more
         self._take: dict[type, Callable[[Any, int], None]] = {
             lines.PlaceOrderLine: self._place,
@@ -99,6 +103,7 @@ class SimulatedBooks:
 
     def take(self, raw: bytes, number: int) -> None:
         """Runs one line of the input to its end; ``number`` counts from 1."""
+        self._raw = raw
         try:
             line = lines.decode(raw)
             time_ns = line.timestamp_ns
@@ -127,31 +132,31 @@ class SimulatedBooks:
             order = self._enter(line)
         first = len(self.out)
         self._run(order)
-        self._used[name] = line, self.out[first]
+        self._used[name] = self._raw, self.out[first]
 
     def _enter(self, line: lines.PlaceOrderLine) -> EnterOrder:
-        account = line.account
+        account = intern(line.account)  # what comes again and again is kept once, and near
         quantity, price, stop, display, minimum = lines.order_numbers(line, *self._units.of(line.instrument))
         return EnterOrder(
-            order_id=place_id(0, self._offset, 0),
-            account=account,
-            client_order_id=line.client_order_id,
-            instrument=line.instrument,
-            side=line.side,  # type: ignore[arg-type]  # intake refuses other words
-            order_type=line.order_type,  # type: ignore[arg-type]
-            time_in_force=line.time_in_force,  # type: ignore[arg-type]
-            quantity_lots=quantity,
-            price_ticks=price,
-            stop_price_ticks=stop,
-            display_quantity_lots=display,
-            minimum_quantity_lots=minimum,
-            post_only=line.post_only,
-            expires_at_ns=line.expires_at,
-            self_trade_group=account,
-            self_trade_prevention=line.self_trade_prevention or "NONE",  # type: ignore[arg-type]
-            worst_price_ticks=None,
-            terms=_TERMS,
-            at_ns=self._now_ns,
+            place_id(0, self._offset, 0),
+            account,
+            line.client_order_id,
+            line.instrument,
+            intern(line.side),  # type: ignore[arg-type]  # intake refuses other words
+            intern(line.order_type),  # type: ignore[arg-type]
+            intern(line.time_in_force),  # type: ignore[arg-type]
+            quantity,
+            price,
+            stop,
+            display,
+            minimum,
+            line.post_only,
+            line.expires_at,
+            account,  # is its own self-trade group
+            line.self_trade_prevention or "NONE",  # type: ignore[arg-type]
+            None,  # no price is too bad
+            _TERMS,
+            self._now_ns,
         )
 
     def _change(self, line: lines.CancelOrderLine | lines.ReplaceOrderLine, number: int) -> None:
@@ -177,7 +182,7 @@ class SimulatedBooks:
         else:
             self._run(command)
         outcome = self.out[first]
-        self._used[name] = line, outcome
+        self._used[name] = self._raw, outcome
         if isinstance(outcome, OrderReplacedLine):
             self._renamed.add(original)
 
@@ -237,7 +242,7 @@ class SimulatedBooks:
             isinstance(it, OrderCancelledLine) and it.command_id == name[1] for it in self.out[first:]
         )
         self.out.append(MassCancelledLine(name[1], count, line.account, line.instrument, line.side))
-        self._used[name] = line, self.out[-1]
+        self._used[name] = self._raw, self.out[-1]
 
     def _tick(self, line: lines.TickLine, number: int) -> None:  # noqa: ARG002
         tick_ns = lines.tick_ns(line)
@@ -301,21 +306,25 @@ class SimulatedBooks:
 
     def _run(self, command: Any) -> None:
         """Lets matching take a command, and then what it asks of itself."""
-        waiting = [command]
-        for item in waiting:
-            outbox = Outbox()
-            self._matching.apply(item, Place(0, self._offset, 0, self._now_ns), outbox)
-            self._offset += 1
-            said = outbox.items
-            if _ANSWERS in said:
-                self._forms.write(said[_ANSWERS], self.out)
-            if _CONTINUED in said:
-                waiting += said[_CONTINUED]
+        said = self._apply(command)
+        if _CONTINUED in said:  # seldom: one command at a time is the short way
+            waiting = deque(said[_CONTINUED])
+            while waiting:
+                waiting.extend(self._apply(waiting.popleft()).get(_CONTINUED, ()))
 
-    def _again(self, line: lines.AnyLine, number: int, used: tuple[lines.AnyLine, Event]) -> None:
+    def _apply(self, item: Any) -> dict[tuple[str, int], list[Record]]:
+        outbox = Outbox()
+        self._matching.apply(item, Place(0, self._offset, 0, self._now_ns), outbox)
+        self._offset += 1
+        said = outbox.items
+        if _ANSWERS in said:
+            self._forms.write(said[_ANSWERS], self.out)
+        return said
+
+    def _again(self, line: lines.AnyLine, number: int, used: tuple[bytes, Event]) -> None:
         """Says the first outcome again to the same content, and refuses any other."""
-        known, outcome = used
-        if _content(line) == _content(known):
+        raw, outcome = used
+        if _content(line) == _content(lines.decode(raw)):
             self.out.append(outcome)
         elif isinstance(line, lines.MassCancelLine):
             self._refuse(number, _USED, lines.command_id(line, number), line.account)

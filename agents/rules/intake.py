@@ -43,7 +43,7 @@ ORDER_TYPES: Final = frozenset(get_args(OrderType))
 TIMES_IN_FORCE: Final = frozenset(get_args(TimeInForce))
 SELF_TRADE_PREVENTIONS: Final = frozenset(get_args(SelfTradePrevention))
 
-_WORDS: Final = frozenset(product(SIDES, ORDER_TYPES, TIMES_IN_FORCE))
+_WORDS: Final = frozenset(product(SIDES, ORDER_TYPES, TIMES_IN_FORCE, {*SELF_TRADE_PREVENTIONS, None}))
 _PRICED: Final = frozenset({"LIMIT", "STOP_LIMIT"})
 _STOPS: Final = frozenset({"STOP", "STOP_LIMIT"})
 _IMMEDIATE: Final = frozenset({"IOC", "FOK"})
@@ -102,12 +102,24 @@ def order_refusal(order: AnyOrder) -> Refusal | None:
     """Why a new order is refused for its form alone."""
     if not _are_three(f"{order.account} {order.client_order_id} {order.instrument}"):
         return _identifiers(order, "account", "client_order_id", "instrument")
-    if (order.side, order.order_type, order.time_in_force) not in _WORDS:
+    if (order.side, order.order_type, order.time_in_force, order.self_trade_prevention) not in _WORDS:
         return _words(order)
-    mode = order.self_trade_prevention
-    if mode is not None and mode not in SELF_TRADE_PREVENTIONS:
-        return not_one_of("self_trade_prevention", mode, SELF_TRADE_PREVENTIONS)
-    return _prices(order) or _quantities(order) or _time(order)
+    return None if _is_plain(order) else _prices(order) or _quantities(order) or _time(order)
+
+
+def _is_plain(order: AnyOrder) -> bool:
+    """Whether an order is a mere limit order in range, as most are: what follows would find nothing."""
+    return (
+        order.order_type == "LIMIT"
+        and order.stop_price_ticks is None
+        and order.display_quantity_lots is None
+        and order.minimum_quantity_lots is None
+        and order.expires_at_ns is None
+        and order.time_in_force != "GTD"
+        and not order.post_only
+        and 0 < (order.price_ticks or 0) <= INT64_MAX
+        and 0 < order.quantity_lots <= INT64_MAX
+    )
 
 
 def _words(order: AnyOrder) -> Refusal:
@@ -115,7 +127,9 @@ def _words(order: AnyOrder) -> Refusal:
         return not_one_of("side", order.side, SIDES)
     if order.order_type not in ORDER_TYPES:
         return not_one_of("order_type", order.order_type, ORDER_TYPES)
-    return not_one_of("time_in_force", order.time_in_force, TIMES_IN_FORCE)
+    if order.time_in_force not in TIMES_IN_FORCE:
+        return not_one_of("time_in_force", order.time_in_force, TIMES_IN_FORCE)
+    return not_one_of("self_trade_prevention", order.self_trade_prevention, SELF_TRADE_PREVENTIONS)
 
 
 def _prices(order: AnyOrder) -> Refusal | None:  # noqa: PLR0911  (one for each fault)
