@@ -98,6 +98,16 @@ class Books:
             else:
                 self._due.popleft()
 
+    def check_expiries(self) -> None:
+        """Asserts that each order that expires is scheduled, or due."""
+        scheduled = {order_id: expiry for expiry, ids in self._expiries.items() for order_id in ids}
+        expiring = {
+            order.order_id: order.expires_at_ns for order in self.orders.values() if order.expires_at_ns
+        }
+        assert all(ids for ids in self._expiries.values()), "an expiry has no order"
+        due = {order_id: expiring[order_id] for order_id in self._due if order_id in expiring}
+        assert expiring == scheduled | due, "an order that expires is neither scheduled nor due"
+
     def _index(self, order: BookOrder) -> None:
         order_id = order.order_id
         ids = self.by_account.get(order.account)
@@ -136,3 +146,6 @@ def check_books(books: Books) -> None:
     for symbol, book in books.by_symbol.items():
         assert books.tables.books[symbol] == book.row(), f"{symbol}: its row is behind"
         check_book(book, of_book[symbol])
+    owed = {number for book in books.by_symbol.values() for number, _, _ in book.unelected}
+    assert books.tables.owed.keys() == owed, "the elections that are owed are not those of the books"
+    books.check_expiries()

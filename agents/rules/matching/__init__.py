@@ -91,7 +91,7 @@ class Matching:
                 removal.remove_many(turn, item)
                 self._close_all()
             case asked.ContinueExpiry():
-                removal.expire(turn, item.tick_ns)
+                removal.expire(turn)
                 self._close_all()
             case control.ClockTicked():
                 self._tick(item)
@@ -110,7 +110,7 @@ class Matching:
         turn = self._turn
         if tick.tick_ns > turn.tables.clock.last_tick_ns:
             turn.tables.clock = replace(turn.tables.clock, last_tick_ns=tick.tick_ns)
-            removal.expire(turn, tick.tick_ns)
+            removal.expire(turn)
             self._close_all()
             market.tell_marks(turn)
 

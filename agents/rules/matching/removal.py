@@ -95,8 +95,9 @@ def _tell_removed(turn: Turn, command: RemoveOrders, count: int) -> None:
     )
 
 
-def expire(turn: Turn, tick_ns: int) -> None:
-    """Ends what is due at a tick; what does not fit the record goes on by a continuation."""
+def expire(turn: Turn) -> None:
+    """Ends what is due at the last tick; what does not fit the record goes on by a continuation."""
+    tick_ns = turn.tables.clock.last_tick_ns
     for order in turn.books.due(tick_ns):
         if not turn.removals_left:
             turn.send((BOOK_COMMANDS, turn.partition), ContinueExpiry(tick_ns=tick_ns, at_ns=turn.now_ns))
