@@ -125,7 +125,7 @@ def run(commands: list[BookCommandItem]) -> None:
     check_books(matching.books)
     count, resting = len(commands), len(tables.orders)
     print(
-        f"{count:,} commands in {seconds:.2f} s: {count / seconds:,.0f} a second, {seconds / count * 1e6:.2f} us each"
+        f"{count:,} commands in {seconds:.2f} s of CPU: {count / seconds:,.0f} a second, {seconds / count * 1e6:.2f} us each"
     )
     print(
         f"{trades / count:.2f} trades and {lanes / count:.2f} output records a command; {resting:,} orders rest"
