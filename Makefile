@@ -34,7 +34,7 @@ check: setup
 	@$(BIN)/pytest
 
 bench: setup
-	@$(BIN)/trading bench
+	@$(BIN)/python -m tests.bench
 
 # Resolves every dependency again, for all platforms, with the hash of each file.
 lock:
