@@ -124,9 +124,8 @@ def run(commands: list[BookCommandItem]) -> None:
     seconds = time.process_time() - start
     check_books(matching.books)
     count, resting = len(commands), len(tables.orders)
-    print(
-        f"{count:,} commands in {seconds:.2f} s of CPU: {count / seconds:,.0f} a second, {seconds / count * 1e6:.2f} us each"
-    )
+    rate, each_us = count / seconds, seconds / count * 1e6
+    print(f"{count:,} commands in {seconds:.2f} s of CPU: {rate:,.0f} a second, {each_us:.2f} us each")
     print(
         f"{trades / count:.2f} trades and {lanes / count:.2f} output records a command; {resting:,} orders rest"
     )
