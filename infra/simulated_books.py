@@ -71,6 +71,7 @@ class _Unwatched(Matching):
 
     def __init__(self, tables: MatchingTables, counts: PartitionCounts, partition: int) -> None:
         super().__init__(tables, counts, partition)
+        self._turn.shared = lambda terms: terms  # type: ignore[method-assign]  # there is but one
         self._turn.tell_levels = _forget_levels  # type: ignore[method-assign]
 
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.decimals import Grid
@@ -78,6 +78,7 @@ def test_a_bad_decimal_is_named(grid: Grid, text: object, message: str) -> None:
     assert str(raised.value) == message
 
 
+@settings(deadline=None)
 @given(INT64, st.sampled_from([CENT, QUARTER, FIVE, SATOSHI, MINOR]))
 def test_what_is_written_reads_back(steps: int, grid: Grid) -> None:
     """Formatting is the inverse of parsing, in the shortest plain form."""
@@ -87,6 +88,7 @@ def test_what_is_written_reads_back(steps: int, grid: Grid) -> None:
     assert "e" not in text.lower()
 
 
+@settings(deadline=None)
 @given(INT64, st.integers(0, 9), st.integers(1, 10**12))
 def test_parsing_agrees_with_decimal(value: int, places: int, step_e9: int) -> None:
     """Every text is the multiple that exact arithmetic says, or refused."""
