@@ -18,7 +18,7 @@ _OUTCOMES: Final[Mapping[type[Record], tuple[type[Record], ...]]] = {
     c.PlaceOrder: (events.OrderAccepted, events.OrderRejected),
     c.CancelOrder: (events.OrderCancelled, events.CancelRejected),
     c.ReplaceOrder: (events.OrderReplaced, events.ReplaceRejected),
-    c.MassCancel: (events.MassCancelled, events.CommandRefused),
+    c.MassCancel: (events.MassCancelled, control_events.CommandApplied, events.CommandRefused),  # the second: control
     c.Deposit: (events.CashDeposited, events.CommandRefused),
     c.Withdraw: (events.CashWithdrawn, events.CommandRefused),
 }
