@@ -7,6 +7,12 @@ import pytest
 from infra.embedded.broker import EmbeddedBroker
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much chaos there is; here, since pytest reads options before it finds `tests/chaos`."""
+    parser.addoption("--times", type=int, default=20, help="kills of random workers (tests/chaos)")
+    parser.addoption("--seed", type=int, help="seed of the chaos tests; a new one for each run unless given")
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run an embedded broker on free ports, and give its bootstrap address; tests use topics of their own."""
