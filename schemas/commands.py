@@ -2,6 +2,7 @@
 
 ``client_order_id`` (orders) or ``command_id`` (everything else) names the command: a repeat with the same
 content gets the first outcome again. ``at_ns`` is the time the edge stamped (UTC, nanoseconds), once.
+``client`` is stamped by intake too, whatever it was: whose own topic the command came by; None: a trusted way.
 """
 
 from schemas.record import OrderType, Record, SelfTradePrevention, Side, TimeInForce
@@ -26,6 +27,7 @@ class PlaceOrder(Record, frozen=True, gc=False, kw_only=True):
     expires_at_ns: int | None = None
     self_trade_prevention: SelfTradePrevention | None = None
     at_ns: int = 0
+    client: str | None = None
 
 
 class CancelOrder(Record, frozen=True, gc=False, kw_only=True):
@@ -35,6 +37,7 @@ class CancelOrder(Record, frozen=True, gc=False, kw_only=True):
     client_order_id: str
     original_client_order_id: str
     at_ns: int = 0
+    client: str | None = None
 
 
 class ReplaceOrder(Record, frozen=True, gc=False, kw_only=True):
@@ -46,6 +49,7 @@ class ReplaceOrder(Record, frozen=True, gc=False, kw_only=True):
     price_ticks: int | None = None
     quantity_lots: int | None = None
     at_ns: int = 0
+    client: str | None = None
 
 
 class MassCancel(Record, frozen=True, gc=False, kw_only=True):
@@ -56,6 +60,7 @@ class MassCancel(Record, frozen=True, gc=False, kw_only=True):
     instrument: str | None = None
     side: Side | None = None
     at_ns: int = 0
+    client: str | None = None
 
 
 class Deposit(Record, frozen=True, gc=False, kw_only=True):

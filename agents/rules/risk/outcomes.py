@@ -52,14 +52,14 @@ _KINDS: Final[dict[type[Record], CommandKind]] = {
     Deposit: "D",
     Withdraw: "W",
 }
+_NOT_CONTENT: Final = frozenset({"client_order_id", "command_id", "at_ns", "client"})
 _encode: Final = msgspec.msgpack.Encoder().encode
 R = TypeVar("R", bound=AccountCommand)
 
 
 def _content(command: type[Record]) -> Callable[[Any], Any]:
-    """What makes two commands of one id the same: all but the id and the time, which a retry stamps anew."""
-    fields = command.__struct_fields__
-    return attrgetter(*(name for name in fields if name not in {"client_order_id", "command_id", "at_ns"}))
+    """What makes two commands of one id the same: all but the id, and what a retry may have stamped anew."""
+    return attrgetter(*(name for name in command.__struct_fields__ if name not in _NOT_CONTENT))
 
 
 _CONTENTS: Final = {command: _content(command) for command in _KINDS}
