@@ -13,6 +13,11 @@ Change = tuple[bytes, bytes | None]
 """A key and its new value on the changelog; None removes the key."""
 
 
+# The hottest calls of the rules: super() would double their price.
+_set = dict.__setitem__
+_delete = dict.__delitem__
+
+
 class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The base of table values: immutable, stored as a msgpack array; a field added later needs a default."""
 
@@ -37,13 +42,14 @@ class Section(dict[K, V], Generic[K, V]):
 
     def __setitem__(self, key: K, row: V) -> None:
         """Sets a row, which must be immutable."""
-        if key not in self._dirty:
-            self._dirty[key] = key in self
-        super().__setitem__(key, row)
+        dirty = self._dirty
+        if key not in dirty:
+            dirty[key] = key in self
+        _set(self, key, row)
 
     def __delitem__(self, key: K) -> None:
         """Removes a row; KeyError where there is none."""
-        super().__delitem__(key)
+        _delete(self, key)
         if not self._dirty.setdefault(key, True):
             del self._dirty[key]
 

@@ -30,7 +30,8 @@ class Outbox:
 
     def send(self, channel: str, partition: int, item: Record) -> None:
         """Adds an item for a partition of a channel (``schemas.topics.CHANNELS``)."""
-        try:
-            self.items[channel, partition].append(item)
-        except KeyError:
+        lane = self.items.get((channel, partition))
+        if lane is None:
             self.items[channel, partition] = [item]
+        else:
+            lane.append(item)

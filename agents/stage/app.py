@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
-    """Who folds an inbox: ``Partitions`` of a stage, or the ``Edge``."""
+    """Who folds what is read: ``Partitions`` of a stage, or the ``Edge``."""
 
     def start(self) -> None:
         """Starts its threads."""
 
-    def take(self, partitions: Iterable[int]) -> Mapping[int, int]:
-        """Recovers partitions; the inbox offsets to go on from."""
+    def take(self, places: Iterable[TP]) -> Mapping[TP, int]:
+        """Recovers partitions; the offsets to go on from."""
 
     def release(self) -> None:
         """Gives all partitions back."""
@@ -43,14 +43,14 @@ class Owner(Protocol):
 
 
 class StageApp(faust.App):
-    """One inbox, one agent. ``own`` is called by the module that declares the stage."""
+    """One agent, of one inbox; of several topics for the edge. ``own`` comes before its start."""
 
-    def __init__(self, name: str, inbox: str, config: StageConfig, death: Death) -> None:
+    def __init__(self, name: str, config: StageConfig, death: Death) -> None:
         """``name`` is the stage's; the group is ENV-STAGE-REPLICA."""
-        self.config, self.inbox_name, self.death = config, inbox, death
+        self.config, self.stage, self.death = config, name, death
         self.owner: Owner | None = None
         self._fetcher_thread: FetchThread | None = None
-        self._taking: asyncio.Future[Mapping[int, int]] | None = None
+        self._taking: asyncio.Future[Mapping[TP, int]] | None = None
         folder = config.data_folder / "faust"
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(
@@ -74,15 +74,16 @@ class StageApp(faust.App):
             web_enabled=False,
             autodiscover=False,
         )
-        self.inbox = self.topic(inbox, key_type=bytes, value_type=bytes, value_serializer="raw", acks=False)
+        self.inboxes = config.inboxes(name)
+        self.inbox = self.topic(*self.inboxes, key_type=bytes, value_type=bytes, value_serializer="raw", acks=False)
         self.on_partitions_assigned.connect(self._on_assigned)
         self.on_partitions_revoked.connect(self._on_revoked)
 
     def own(self, owner: Owner) -> Any:
-        """Declares the agent that lets ``owner`` fold the inbox, and returns it."""
+        """Declares the agent that lets ``owner`` fold what is read, and returns it."""
         self.owner = owner
 
-        @self.agent(self.inbox, name=self.inbox_name)
+        @self.agent(self.inbox, name=self.stage)
         async def fold(batches: Any) -> None:
             """What was fetched of a partition is applied and answered at once; a checkpoint follows."""
             async for batch in batches:
@@ -90,7 +91,7 @@ class StageApp(faust.App):
 
         if self.config.driver == "thread":
             kafka = {"client.id": f"{self.conf.id}-{self.config.worker}", **self.config.kafka}
-            self._fetcher_thread = FetchThread(kafka, self.inbox_name, fold.fun, self.death.die)
+            self._fetcher_thread = FetchThread(kafka, self.stage, fold.fun, self.death.die)
         else:
             fold.on_error = self._on_agent_error
         return fold
@@ -101,28 +102,24 @@ class StageApp(faust.App):
             return "the group has assigned no partitions yet"
         return None if self._taking.done() else "its partitions are being recovered"
 
-    async def taken(self) -> Mapping[int, int]:
+    async def taken(self) -> Mapping[TP, int]:
         """Where each partition that is assigned goes on, once all of them are recovered."""
         return {} if self._taking is None else await self._taking
 
-    def committed(self, partitions: Iterable[int]) -> Mapping[int, int]:
+    def committed(self, places: Iterable[TP]) -> Mapping[TP, int]:
         """Where the group says that each partition goes on, 0 where it never said; waits, off the loop."""
-        return asyncio.run_coroutine_threadsafe(self._committed(partitions), self.loop).result()
+        return asyncio.run_coroutine_threadsafe(self._committed(places), self.loop).result()
 
-    def commit_places(self, positions: Mapping[int, int]) -> None:
+    def commit_places(self, positions: Mapping[TP, int]) -> None:
         """Stores places in the group; waits, off the loop. StageError if this worker is no longer a member."""
-        offsets = {TP(self.inbox_name, partition): offset for partition, offset in positions.items()}
-        future = asyncio.run_coroutine_threadsafe(self.consumer._commit(offsets), self.loop)  # noqa: SLF001
+        future = asyncio.run_coroutine_threadsafe(self.consumer._commit(positions), self.loop)  # noqa: SLF001
         if not future.result():
             raise StageError("the group did not take the offsets: this worker is no longer a member")
 
-    async def _committed(self, partitions: Iterable[int]) -> Mapping[int, int]:
+    async def _committed(self, places: Iterable[TP]) -> Mapping[TP, int]:
         group = self.consumer._thread  # noqa: SLF001 - Faust has no call for it
-        places = {}
-        for partition in partitions:
-            place = TopicPartition(self.inbox_name, partition)
-            places[partition] = await group.call_thread(group._ensure_consumer().committed, place) or 0  # noqa: SLF001
-        return places
+        ask = group._ensure_consumer().committed  # noqa: SLF001
+        return {tp: await group.call_thread(ask, TopicPartition(*tp)) or 0 for tp in places}
 
     async def on_started(self) -> None:
         """Starts the threads once Faust is up."""
@@ -149,15 +146,15 @@ class StageApp(faust.App):
 
     async def _on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
         """Recovery goes on after this returns: the group's heartbeats start only then."""
-        partitions = {tp.partition for tp in assigned if tp.topic == self.inbox_name}
+        places = {tp for tp in assigned if tp.topic in self.inboxes}
         if self._fetcher_thread is not None:
             await self.consumer.pause_fetching(assigned)
-        self._taking = asyncio.ensure_future(self._take(partitions))
+        self._taking = asyncio.ensure_future(self._take(places))
 
-    async def _take(self, partitions: set[int]) -> Mapping[int, int]:
+    async def _take(self, places: set[TP]) -> Mapping[TP, int]:
         assert self.owner is not None
         try:
-            positions = await asyncio.to_thread(self.owner.take, partitions)
+            positions = await asyncio.to_thread(self.owner.take, places)
         except Exception as error:  # a partition that cannot be recovered ends the worker
             self.death.die(error)
             raise

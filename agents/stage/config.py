@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.topics import PartitionCounts
+from schemas.topics import INBOXES, ORDERS, PartitionCounts, orders_of
 
 KafkaConfig = dict[str, str | int | float | bool]
 
@@ -31,11 +31,18 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_dirty_keys: int = 20_000
     store_interval_s: float = 10.0
     linger_ms: float = 0.2
+    clients: tuple[str, ...] = ()
     views_url: str = ""
 
     def app_id(self, stage: str) -> str:
         """Names the group, the changelog, the transactional ids and the state folder (design, rule 9)."""
         return f"{self.env}-{stage}-{self.replica}"
+
+    def inboxes(self, stage: str) -> tuple[str, ...]:
+        """The topics that a stage reads: one, but for intake, which reads every client's own too."""
+        if stage in INBOXES:
+            return (INBOXES[stage],)
+        return (ORDERS, *(orders_of(client).name for client in self.clients))
 
     def changelog(self, stage: str) -> str:
         """The changelog topic of a stage's replica."""

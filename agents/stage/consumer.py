@@ -27,8 +27,7 @@ class BatchConsumer(AioKafkaConsumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Faust asks where to go on from once an assignment is complete; the partitions' owner knows."""
-        taken = await self.app.taken()
-        positions = {TP(self.app.inbox_name, partition): offset for partition, offset in taken.items()}
+        positions: Mapping[TP, int] = await self.app.taken()
         if self.app.config.driver == "agent":
             await self._thread.seek_wait(positions)
         return positions
@@ -48,7 +47,7 @@ class BatchConsumer(AioKafkaConsumer):
         return {tp: [records] for tp, records in fetched.items() if records}
 
     def _to_message(self, tp: TP, records: Any) -> ConsumerMessage:
-        batch = Batch(tp.partition, [InboxRecord(r.offset, r.timestamp, r.key, r.value) for r in records])
+        batch = Batch(*tp, [InboxRecord(r.offset, r.timestamp, r.key, r.value) for r in records])
         last = records[-1]
         return ConsumerMessage(
             tp.topic,

@@ -1,4 +1,4 @@
-"""The thread that fetches a stage's inbox, and drives the agent's body with what it fetched.
+"""The thread that fetches what a stage reads, and drives the agent's body with what it fetched.
 
 An agent is a coroutine: anybody may send it its next batch. Faust's stream does so on the event loop; this
 thread does so where the records are, and saves the hand-off (350 us a batch, measured in the design).
@@ -10,6 +10,7 @@ from types import coroutine
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from faust.types import TP
 
 from agents.stage.errors import StageError, StartRefused
 from agents.stage.fold import InboxRecord
@@ -19,8 +20,9 @@ BATCH_RECORDS: Final = 500
 
 
 class Batch(NamedTuple):
-    """What one fetch brought of one partition, in order."""
+    """What one fetch brought of one partition of a topic, in order."""
 
+    topic: str
     partition: int
     records: list[InboxRecord]
 
@@ -43,12 +45,12 @@ class FetchThread(threading.Thread):
     """
 
     def __init__(
-        self, config: Mapping[str, Any], topic: str, body: Body, on_death: Callable[[Exception], None]
+        self, config: Mapping[str, Any], stage: str, body: Body, on_death: Callable[[Exception], None]
     ) -> None:
         """Fetches nothing before the first ``assign``."""
-        super().__init__(name=f"fetch-{topic}", daemon=True)
+        super().__init__(name=f"fetch-{stage}", daemon=True)
         self._config = {
-            "group.id": f"fetch-{topic}",  # librdkafka wants one; this consumer joins none
+            "group.id": f"fetch-{stage}",  # librdkafka wants one; this consumer joins none
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
@@ -58,12 +60,12 @@ class FetchThread(threading.Thread):
             "check.crcs": True,
             **config,
         }
-        self._topic, self._body, self._on_death = topic, body, on_death
-        self._wanted: dict[int, int] = {}
+        self._body, self._on_death = body, on_death
+        self._wanted: dict[TP, int] = {}
         self._is_wanted_new = threading.Event()
         self._is_done = threading.Event()
 
-    def assign(self, positions: Mapping[int, int]) -> None:
+    def assign(self, positions: Mapping[TP, int]) -> None:
         """From the next round on, fetches exactly these partitions from these offsets.
 
         The consumer itself is assigned by its own thread: from another, ``assign`` may hang.
@@ -103,11 +105,11 @@ class FetchThread(threading.Thread):
 
     def _reassign(self, consumer: Consumer) -> None:
         self._is_wanted_new.clear()
-        consumer.assign([TopicPartition(self._topic, *place) for place in sorted(self._wanted.items())])
+        consumer.assign([TopicPartition(*tp, offset) for tp, offset in sorted(self._wanted.items())])
 
 
 def _by_partition(messages: list[Message]) -> list[Batch]:
-    batches: dict[int, list[InboxRecord]] = {}
+    batches: dict[tuple[Any, Any], list[InboxRecord]] = {}
     for message in messages:
         error = message.error()
         if error is not None:
@@ -115,8 +117,8 @@ def _by_partition(messages: list[Message]) -> list[Batch]:
             continue
         place: Any = message.offset()  # None is for messages that were produced
         record = InboxRecord(place, message.timestamp()[1], message.key(), message.value())
-        batches.setdefault(message.partition() or 0, []).append(record)
-    return [Batch(*batch) for batch in batches.items()]
+        batches.setdefault((message.topic(), message.partition()), []).append(record)
+    return [Batch(*tp, records) for tp, records in batches.items()]
 
 
 def _check(error: KafkaError, message: Message) -> None:

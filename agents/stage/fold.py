@@ -167,7 +167,13 @@ class Fold:
             if is_skipped:
                 return []
             raise RuleFailed(f"an engine record cannot be read: {error}") from error
-        if envelope.origin is not None and not self._is_next(envelope.origin, value or b""):
+        try:
+            is_new = envelope.origin is None or self._is_next(envelope.origin, value or b"")
+        except OriginBroken:
+            if is_skipped:  # whoever said it, it is not what its origin says next
+                return []
+            raise
+        if not is_new:
             self.repeats_dropped += 1
             return []
         if is_skipped:  # it was heard all the same: what its origin says next follows it

@@ -14,7 +14,7 @@ from agents.stage.outputs import Outputs
 from agents.stage.recovery import TOMBSTONES_KEPT_NS, Inbox
 from schemas import codec
 from schemas.maximums import RECORD_BYTES
-from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS
+from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS, orders_of
 from tables.checkpointed.changelog import KafkaChangelog, ensure_changelog
 from tables.checkpointed.ports import Changelog
 from tables.checkpointed.reader import LogReader
@@ -120,7 +120,7 @@ class KafkaWorld:
 def check_topics(kafka: dict[str, Any], config: StageConfig) -> None:
     """StartRefused where a topic is missing or has another partition count than the engine."""
     there = AdminClient(kafka).list_topics(timeout=TIMEOUT_S).topics
-    for topic in TOPICS:
+    for topic in (*TOPICS, *map(orders_of, config.clients)):
         if topic.name not in there:
             raise StartRefused(f"topic {topic.name} is missing: run `trading topics create`")
         found, wanted = len(there[topic.name].partitions), config.counts.of(topic)

@@ -67,13 +67,20 @@ class Outputs:
             try:
                 self._producer.produce(topic, value, key, partition, destination.on_delivery)
             except BufferError:
-                self.serve(POLL_S)
+                self._serve_for(POLL_S)
             else:
                 destination.sent += 1
                 return
 
-    def serve(self, timeout_s: float = 0.0) -> None:
-        """Takes in delivery reports."""
+    def serve(self) -> None:
+        """Takes in delivery reports, unless a checkpoint that waits for them is doing so."""
+        if self._serving.acquire(blocking=False):
+            try:
+                self._producer.poll(0)
+            finally:
+                self._serving.release()
+
+    def _serve_for(self, timeout_s: float) -> None:
         with self._serving:
             self._producer.poll(timeout_s)
 
@@ -90,7 +97,7 @@ class Outputs:
         for place, count in mark.items():
             destination = self._destinations[place]
             while destination.delivered < count:
-                self.serve(POLL_S)
+                self._serve_for(POLL_S)
             if destination.failure is not None:
                 raise DeliveryFailed(f"{place[0]} {place[1]}: {destination.failure.str()}")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
+from faust.types import TP
 
 from agents.stage import crash_points
 from agents.stage.checkpoint import Checkpointer
@@ -62,8 +63,8 @@ class Partitions:
         """Starts the thread that writes checkpoints."""
         self._clerk.start()
 
-    def take(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Recovers partitions and returns the inbox offsets to go on from.
+    def take(self, places: Iterable[TP]) -> dict[TP, int]:
+        """Recovers partitions of the inbox and returns the inbox offsets to go on from.
 
         Every assignment comes through here, kept partitions included: a worker that was stopped for longer
         than its session may get back what others wrote meanwhile. A release in between ends it early.
@@ -72,12 +73,12 @@ class Partitions:
         with (
             self._taking
         ):  # an earlier one that is no longer wanted ends first: its fence must come before ours
-            for partition in sorted(partitions):
+            for _, partition in sorted(places):
                 try:
                     self._take(partition, lambda: self._generation == generation)
                 except Abandoned:
                     return {}
-            return {p: owned.fold.next_offset for p, owned in self.owned.items()}
+            return {TP(self.stage.inbox, p): owned.fold.next_offset for p, owned in self.owned.items()}
 
     def release(self) -> None:
         """Stops the fold, ends the running commit, and takes a last checkpoint of what is in hand."""
