@@ -132,8 +132,10 @@ class Chaos:
             self.engine.step()
             try:
                 return condition()
-            except KafkaException:  # the broker has just been killed
-                return False
+            except (KafkaException, AuditError, codec.DecodeError):
+                return (
+                    False  # not quiet, or the broker has just been killed, or a stage has yet to meet garbage
+                )
 
         if not wait_until(holds, PATIENCE_S):
             raise AssertionError(f"{what}: not within {PATIENCE_S:.0f} s. {self.story()}")
@@ -158,8 +160,13 @@ class Chaos:
 
     def until_said(self, count: int = 50, topic: str = SETTLEMENT_EVENTS) -> None:
         """Waits until a topic has grown by so many records; settlement speaks only of what went all the way."""
-        target = self.end_of(topic) + count
-        self.until(lambda: self.end_of(topic) >= target, f"{topic} grows by {count}")
+        ends: list[int] = []
+
+        def has_grown() -> bool:
+            ends.append(self.end_of(topic))
+            return ends[-1] >= ends[0] + count
+
+        self.until(has_grown, f"{topic} grows by {count}")
 
     def until_told(self, text: str, since: int = 0, count: int = 1) -> None:
         """Waits until the supervisor has reported so many lines with this text, from the line ``since``."""
@@ -172,10 +179,7 @@ class Chaos:
         def is_quiet() -> bool:
             if any(self.state(it) is not State.READY for it in running):
                 return False
-            try:
-                find_cut(self.log, self.settings.env, self.counts, LOOK_S)
-            except (AuditError, codec.DecodeError):  # the latter: garbage that a stage has not met yet
-                return False
+            find_cut(self.log, self.settings.env, self.counts, LOOK_S)
             return True
 
         self.until(is_quiet, "quiet")
