@@ -12,6 +12,7 @@ from agents.rules.intake import Refusal
 from connectors.decimals import Grid, OffGridError, Units
 from schemas import commands
 from schemas.maximums import INT64_MAX
+from schemas.record import OrderType, SelfTradePrevention, Side, TimeInForce
 from schemas.reference import Limits
 
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
@@ -169,11 +170,44 @@ AnyLine = (
     | SetMarkLine
 )
 
+
+class _WordsLine(PlaceOrderLine, kw_only=True, tag="PlaceOrder"):
+    """A new order whose words are all in their lists: they are then one text in memory, however often read."""
+
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    self_trade_prevention: SelfTradePrevention | None = None
+
+
+_Quick = (
+    _WordsLine
+    | CancelOrderLine
+    | ReplaceOrderLine
+    | MassCancelLine
+    | TickLine
+    | HaltLine
+    | KillLine
+    | ResumeLine
+    | DepositLine
+    | WithdrawLine
+    | SetLimitsLine
+    | SetMarkLine
+)
+_quick: Final[msgspec.json.Decoder[_Quick]] = msgspec.json.Decoder(_Quick, float_hook=str)
 _decoder: Final[msgspec.json.Decoder[AnyLine]] = msgspec.json.Decoder(AnyLine, float_hook=str)
 
 
 def decode(line: bytes) -> AnyLine:
     """The command of one line; LineError where it cannot be read."""
+    try:
+        return _quick.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return _decode_any(line)
+
+
+def _decode_any(line: bytes) -> AnyLine:
+    """A line with a word of no list, which intake will name, or one that cannot be read."""
     try:
         return _decoder.decode(line)
     except msgspec.ValidationError as error:

@@ -55,6 +55,7 @@ _USED: Final[Refusal] = ("client_order_id_already_used", "the id was used with o
 _UNKNOWN: Final[Refusal] = ("unknown_order", "the account has no order of this name")
 _DECIMALS: Final = frozenset({"price", "stop_price", "quantity", "display_quantity", "minimum_quantity"})
 _OpenAs = OrderAcceptedLine | OrderReplacedLine  # the outcomes from which on an id names an order
+_NAMING: Final = (OrderAcceptedLine, OrderReplacedLine)  # a tuple: isinstance of a union costs 0.3 us
 _ANSWERS, _CONTINUED = (ANSWERS, 0), (BOOK_COMMANDS, 0)
 
 
@@ -92,7 +93,6 @@ class SimulatedBooks:
         self._used: dict[tuple[str, str], tuple[bytes, Event]] = {}  # id -> its line, first outcome
         self._renamed: set[tuple[str, str]] = set()  # ids that name their order no more
         self._take: dict[type, Callable[[Any, int], None]] = {
-            lines.PlaceOrderLine: self._place,
             lines.CancelOrderLine: self._change,
             lines.ReplaceOrderLine: self._change,
             lines.MassCancelLine: self._mass_cancel,
@@ -110,7 +110,10 @@ class SimulatedBooks:
             time_ns = line.timestamp_ns
             if time_ns is not None and time_ns > self._now_ns:
                 self._now_ns = time_ns
-            self._take.get(type(line), _needs_risk)(line, number)
+            if isinstance(line, lines.PlaceOrderLine):
+                self._place(line, number)
+            else:
+                self._take.get(type(line), _needs_risk)(line, number)
         except LineError as error:
             self._refuse(number, (error.reason, str(error)))
 
@@ -143,9 +146,9 @@ class SimulatedBooks:
             account,
             line.client_order_id,
             line.instrument,
-            intern(line.side),  # type: ignore[arg-type]  # intake refuses other words
-            intern(line.order_type),  # type: ignore[arg-type]
-            intern(line.time_in_force),  # type: ignore[arg-type]
+            line.side,  # type: ignore[arg-type]  # intake refuses other words
+            line.order_type,  # type: ignore[arg-type]
+            line.time_in_force,  # type: ignore[arg-type]
             quantity,
             price,
             stop,
@@ -168,7 +171,7 @@ class SimulatedBooks:
             return
         original = line.account, line.original_client_order_id
         order = None if original in self._renamed else self._used.get(original)
-        open_as = order[1] if order is not None and isinstance(order[1], _OpenAs) else None
+        open_as = order[1] if order is not None and isinstance(order[1], _NAMING) else None
         try:
             command = self._book_command(line, open_as)
         except Refused as refused:
@@ -352,7 +355,8 @@ def _content(line: lines.AnyLine) -> tuple[object, ...]:
     """What makes a command the same: all but when it was sent and how its numbers are written."""
     fields = msgspec.structs.asdict(line)
     del fields["timestamp_ns"]
-    return type(line), *(_number(value) if name in _DECIMALS else value for name, value in fields.items())
+    kind = line.__struct_config__.tag
+    return kind, *(_number(value) if name in _DECIMALS else value for name, value in fields.items())
 
 
 def _number(value: object) -> object:

@@ -44,6 +44,7 @@ TIMES_IN_FORCE: Final = frozenset(get_args(TimeInForce))
 SELF_TRADE_PREVENTIONS: Final = frozenset(get_args(SelfTradePrevention))
 
 _WORDS: Final = frozenset(product(SIDES, ORDER_TYPES, TIMES_IN_FORCE, {*SELF_TRADE_PREVENTIONS, None}))
+_CANCELS: Final = (CancelOrder, RemoveOrder)
 _PRICED: Final = frozenset({"LIMIT", "STOP_LIMIT"})
 _STOPS: Final = frozenset({"STOP", "STOP_LIMIT"})
 _IMMEDIATE: Final = frozenset({"IOC", "FOK"})
@@ -68,7 +69,7 @@ def change_refusal(command: AnyChange) -> Refusal | None:
     """Why a cancel or a replace is refused for its form alone."""
     if not _are_three(f"{command.account} {command.client_order_id} {command.original_client_order_id}"):
         return _identifiers(command, "account", "client_order_id", "original_client_order_id")
-    if isinstance(command, CancelOrder | RemoveOrder):
+    if isinstance(command, _CANCELS):
         return None
     price, quantity = command.price_ticks, command.quantity_lots
     if price is None and quantity is None:
