@@ -1,9 +1,14 @@
 """Intake: what is open to every producer becomes commands in risk's inbox, or is refused with a reason.
 
 An edge, not a stage: it keeps no state. It checks form alone, stamps the time at which the broker took the
-order, and sends on by the engine's own partitioner. A batch's commands for one partition travel together.
+order and whose topic it came by, and sends on by the engine's own partitioner. A batch's commands for one
+partition travel together.
+
+Whether a client may speak for an account is risk's to say. So a client's malformed command is not refused to
+the account that it names, which may be another's: it becomes a dead letter.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, assert_never
 
@@ -19,54 +24,59 @@ from schemas.events import CancelRejected, CommandRefused, OrderRejected, Replac
 from schemas.maximums import COMMANDS_PER_RECORD
 from schemas.partitioner import partition_of
 from schemas.reasons import code
-from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, DEAD_LETTERS, ORDER_RECORDS
+from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, DEAD_LETTERS, ORDER_RECORDS, client_of
 
 NS_PER_MS: Final = 1_000_000
 _TYPES: Final = frozenset(ORDER_RECORDS)
 
 
 class Intake:
-    """Decides about batches of ``topic``; equal batches give equal outputs."""
+    """Equal batches give equal outputs; ``refused`` and ``dead_letters`` count by topic and reason."""
 
-    def __init__(self, topic: str, account_partitions: int) -> None:
+    def __init__(self, account_partitions: int) -> None:
         """``account_partitions`` is the engine's."""
-        self._topic, self._partitions = topic, account_partitions
+        self._partitions = account_partitions
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.dead_letters: Counter[tuple[str, str]] = Counter()
 
     def decide(self, batch: Batch) -> Iterator[Output]:
         """Commands by partition in their order, then refusals, then dead letters."""
         commands: dict[int, list[ClientCommand]] = {}
         refusals: dict[int, list[Any]] = {}
         letters: list[DeadLetter] = []
+        client = client_of(batch.topic)
         for record in batch.records:
             at_ns = record.timestamp_ms * NS_PER_MS
             try:
                 command: Any = codec.decode(record.value or b"")
             except codec.DecodeError as error:
-                letters.append(self._letter(batch.partition, record, _reason(error), str(error)))
+                letters.append(self._letter(batch, record, _reason(error), str(error)))
                 continue
             if type(command) not in _TYPES:
-                detail = f"{type(command).__name__} is no command for {self._topic}"
-                letters.append(self._letter(batch.partition, record, "unknown_type", detail))
+                detail = f"{type(command).__name__} is no command for {batch.topic}"
+                letters.append(self._letter(batch, record, "unknown_type", detail))
                 continue
             fault = refusal(command)
             account = command.account
             if fault is None and account is not None:
-                stamped = msgspec.structs.replace(command, at_ns=at_ns)
+                stamped = msgspec.structs.replace(command, at_ns=at_ns, client=client)
                 commands.setdefault(partition_of(account, self._partitions), []).append(stamped)
-            elif fault is not None and _can_be_answered(command):
+            elif fault is not None and client is None and _can_be_answered(command):
+                self.refused[batch.topic, fault[0]] += 1
                 refused = _refused(command, *fault, at_ns)
                 refusals.setdefault(partition_of(account, self._partitions), []).append(refused)
             else:
-                letters.append(self._letter(batch.partition, record, *(fault or _NO_ACCOUNT)))
+                letters.append(self._letter(batch, record, *(fault or _NO_ACCOUNT)))
         yield from _packed(ACCOUNT_COMMANDS, AccountCommands, commands)
         yield from _packed(ACCOUNT_EVENTS, AccountEvents, refusals)
         for letter in letters:
             yield Output((DEAD_LETTERS,), 0, codec.encode(letter))
 
-    def _letter(self, partition: int, record: InboxRecord, reason: str, detail: str) -> DeadLetter:
+    def _letter(self, batch: Batch, record: InboxRecord, reason: str, detail: str) -> DeadLetter:
+        self.dead_letters[batch.topic, reason] += 1
         return DeadLetter(
-            topic=self._topic,
-            partition=partition,
+            topic=batch.topic,
+            partition=batch.partition,
             offset=record.offset,
             reason=reason,
             reason_code=code(reason),

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -29,7 +29,13 @@ DEFAULT_CONFIG = "trading.toml"
 Port = Annotated[int, Field(ge=0, le=65_535)]
 # An id keeps nine bits for the partition (schemas/ids.py).
 Partitions = Annotated[int, Field(ge=1, le=512)]
+# A topic's name takes no other characters; without dots no two names are one to Kafka's metrics.
+Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 KafkaConfig = dict[str, str | int | float | bool]
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 class SettingsError(OperatorError):
@@ -80,6 +86,8 @@ class Settings(BaseSettings):
     """Partitions of the topics keyed by account, 1 to 512; fixed when an engine is made."""
     book_partitions: Partitions = 4
     """Partitions of the topics keyed by instrument, 1 to 512; fixed when an engine is made."""
+    clients: Annotated[tuple[Client, ...], AfterValidator(_distinct)] = ()
+    """Clients with a topic of their own, orders.CLIENT, a JSON list of 1 to 64 letters, digits, _ and -: ["acme"]."""
     replication_factor: Annotated[int, Field(ge=1, le=32)] = 1
     """Copies of every partition; 3 in production, 1 on the embedded broker."""
     session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000

@@ -27,7 +27,7 @@ from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
 from infra.settings import Settings
 from infra.workers import Worker
-from schemas.topics import ORDERS, PartitionCounts
+from schemas.topics import PartitionCounts
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
@@ -81,6 +81,7 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
         checkpoint_dirty_keys=settings.checkpoint_dirty_keys,
         store_interval_s=settings.store_interval_ms / 1000,
         linger_ms=settings.linger_ms,
+        clients=settings.clients,
         views_url=f"http://{settings.views_advertised_host or settings.views_host}:{settings.views_port}",
     )
 
@@ -107,7 +108,12 @@ async def _run(
 
 def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings) -> Views:
     hosted = [
-        Hosted(name, app.missing, app.owner if isinstance(app.owner, Partitions) else None)
+        Hosted(
+            name,
+            app.missing,
+            app.owner if isinstance(app.owner, Partitions) else None,
+            app.owner if isinstance(app.owner, Edge) else None,
+        )
         for name, app in apps.items()
     ]
     token = settings.views_token
@@ -121,7 +127,7 @@ def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
     stage = stage_named(name)
     world = KafkaWorld(stage, config)
     world.prepare()
-    app = StageApp(name, stage.inbox, config, death)
+    app = StageApp(name, config, death)
     partitions = Partitions(stage, config, world, death.die)
     app.own(partitions)
     if name == "control":
@@ -137,7 +143,6 @@ def stage_named(name: str) -> Stage:
 
 def _intake(config: StageConfig, death: Death) -> StageApp:
     check_topics(dict(config.kafka), config)
-    app = StageApp("intake", ORDERS, config, death)
-    decide = Intake(ORDERS, config.counts.accounts).decide
-    app.own(Edge(config, decide, app.committed, app.commit_places, death.die))
+    app = StageApp("intake", config, death)
+    app.own(Edge(config, Intake(config.counts.accounts), app.committed, app.commit_places, death.die))
     return app

@@ -164,6 +164,25 @@ TOPICS: Final = (
 
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 
+_CLIENTS: Final = f"{ORDERS}."
+
+
+def orders_of(client: str) -> Topic:
+    """A client's own topic: ``orders`` again, but what it brings may only be for accounts that list the client."""
+    return _topic(f"{_CLIENTS}{client}", "account", _ACCOUNTS, ORDER_RECORDS, client, "intake", _FOREIGN)
+
+
+def client_of(topic: str) -> str | None:
+    """Whose own topic it is; None: nobody's."""
+    return topic.removeprefix(_CLIENTS) if topic.startswith(_CLIENTS) else None
+
+
+def topic_named(name: str) -> Topic:
+    """One of ``TOPICS``, or a client's own; KeyError for any other name."""
+    client = client_of(name)
+    return BY_NAME[name] if client is None else orders_of(client)
+
+
 ANSWERS: Final = "answers"
 
 

@@ -75,7 +75,9 @@ class StageApp(faust.App):
             autodiscover=False,
         )
         self.inboxes = config.inboxes(name)
-        self.inbox = self.topic(*self.inboxes, key_type=bytes, value_type=bytes, value_serializer="raw", acks=False)
+        self.inbox = self.topic(
+            *self.inboxes, key_type=bytes, value_type=bytes, value_serializer="raw", acks=False
+        )
         self.on_partitions_assigned.connect(self._on_assigned)
         self.on_partitions_revoked.connect(self._on_revoked)
 

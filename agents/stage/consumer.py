@@ -47,7 +47,8 @@ class BatchConsumer(AioKafkaConsumer):
         return {tp: [records] for tp, records in fetched.items() if records}
 
     def _to_message(self, tp: TP, records: Any) -> ConsumerMessage:
-        batch = Batch(*tp, [InboxRecord(r.offset, r.timestamp, r.key, r.value) for r in records])
+        inbox_records = [InboxRecord(r.offset, r.timestamp, r.key, r.value) for r in records]
+        batch = Batch(tp.topic, tp.partition, inbox_records)
         last = records[-1]
         return ConsumerMessage(
             tp.topic,

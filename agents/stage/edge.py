@@ -1,4 +1,4 @@
-"""Intake's counterpart of ``Partitions``: an edge keeps no state, and commits its place in the group.
+"""Intake's counterpart of ``Partitions``: an edge keeps no state, and commits its places in the group.
 
 A place is committed only after what came before it was said and acknowledged; a crash in between says it
 again, and risk drops it by command id.
@@ -6,33 +6,51 @@ again, and risk drops it by command id.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from faust.types import TP
 
 from agents.stage.config import StageConfig
 from agents.stage.fetch import Batch
 from agents.stage.fold import Output
 from agents.stage.outputs import Outputs
 
-Positions = Mapping[int, int]
+Positions = Mapping[TP, int]
 COMMIT_INTERVAL_S: Final = 0.5
 
 
+class Gate(Protocol):
+    """What an edge decides by."""
+
+    @property
+    def refused(self) -> Mapping[tuple[str, str], int]:
+        """Refusals by topic and reason."""
+
+    @property
+    def dead_letters(self) -> Mapping[tuple[str, str], int]:
+        """Dead letters by topic and reason."""
+
+    def decide(self, batch: Batch) -> Iterable[Output]:
+        """Turns a batch into outputs."""
+
+
 class Edge:
-    """``decide`` turns a batch into outputs; ``commit`` stores places in the consumer group."""
+    """Reads any number of topics; ``commit`` stores places in the consumer group."""
 
     def __init__(
         self,
         config: StageConfig,
-        decide: Callable[[Batch], Iterable[Output]],
-        committed: Callable[[Iterable[int]], Positions],
+        gate: Gate,
+        committed: Callable[[Iterable[TP]], Positions],
         commit: Callable[[Positions], None],
         on_death: Callable[[Exception], Any],
     ) -> None:
         """``committed`` and ``commit`` talk to the group and may wait."""
-        self._decide, self._committed, self._commit, self._on_death = decide, committed, commit, on_death
+        self.gate = gate
+        self._committed, self._commit, self._on_death = committed, commit, on_death
         self.outputs = Outputs({**config.kafka, "linger.ms": config.linger_ms, "socket.nagle.disable": True})
-        self._next: dict[int, int] = {}
-        self._stored: dict[int, int] = {}
+        self._next: dict[TP, int] = {}
+        self._stored: dict[TP, int] = {}
         self._folding = threading.Lock()
         self._is_done = threading.Event()
         self._clerk = threading.Thread(target=self._keep, name="commit-intake", daemon=True)
@@ -41,9 +59,9 @@ class Edge:
         """Starts the thread that commits."""
         self._clerk.start()
 
-    def take(self, partitions: Iterable[int]) -> Positions:
-        """The places to go on from."""
-        positions = dict(self._committed(partitions))
+    def take(self, places: Iterable[TP]) -> Positions:
+        """The offsets to go on from."""
+        positions = dict(self._committed(places))
         with self._folding:
             self._next, self._stored = dict(positions), dict(positions)
         return positions
@@ -56,12 +74,19 @@ class Edge:
 
     def fold(self, batch: Batch) -> None:
         """Decides and says, and remembers the place behind it."""
+        place = TP(batch.topic, batch.partition)
         with self._folding:
-            if batch.partition not in self._next:
+            if place not in self._next:
                 return
-            self.outputs.send(self._decide(batch))
-            self._next[batch.partition] = batch.records[-1].offset + 1
+            self.outputs.send(self.gate.decide(batch))
+            self._next[place] = batch.records[-1].offset + 1
         self.outputs.serve()
+
+    @property
+    def next_offsets(self) -> dict[TP, int]:
+        """The offset to be decided next, of each partition in this worker's hands."""
+        with self._folding:
+            return dict(self._next)
 
     def checkpoint(self) -> None:
         """Commits the places behind all that the broker has taken."""

@@ -105,7 +105,8 @@ class FetchThread(threading.Thread):
 
     def _reassign(self, consumer: Consumer) -> None:
         self._is_wanted_new.clear()
-        consumer.assign([TopicPartition(*tp, offset) for tp, offset in sorted(self._wanted.items())])
+        wanted = sorted(self._wanted.items())
+        consumer.assign([TopicPartition(tp.topic, tp.partition, offset) for tp, offset in wanted])
 
 
 def _by_partition(messages: list[Message]) -> list[Batch]:

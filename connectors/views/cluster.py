@@ -12,9 +12,10 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._group import ConsumerGroupDescription
 from confluent_kafka.admin._listoffsets import OffsetSpec
+from faust.types import TP
 
 from agents.stage.config import StageConfig
-from schemas.topics import INBOXES, ORDERS
+from schemas.topics import INBOXES
 
 FRESH_S: Final = 1.0
 TIMEOUT_S: Final = 2.0
@@ -26,8 +27,8 @@ class Cluster(Protocol):
     async def owner(self, stage: str, partition: int, *, fresh: bool) -> str | None:
         """The address of the views of the worker that has a partition now; ``fresh``: as known this moment."""
 
-    async def ends(self, stage: str, partitions: Iterable[int]) -> Mapping[int, int]:
-        """The next offset to be written to each partition of a stage's inbox; none where Kafka is silent."""
+    async def ends(self, places: Iterable[TP]) -> Mapping[TP, int]:
+        """The next offset to be written to each of these partitions; none where Kafka is silent."""
 
 
 class KafkaCluster:
@@ -50,10 +51,10 @@ class KafkaCluster:
                 self._owners[stage] = time.monotonic(), owners
         return owners.get(partition)
 
-    async def ends(self, stage: str, partitions: Iterable[int]) -> Mapping[int, int]:
+    async def ends(self, places: Iterable[TP]) -> Mapping[TP, int]:
         """See Cluster."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(inbox_of(stage), it): latest for it in partitions}
+        wanted = {TopicPartition(*it): latest for it in places}
         if not wanted:
             return {}
         futures = self._client.list_offsets(wanted, request_timeout=TIMEOUT_S)
@@ -61,7 +62,10 @@ class KafkaCluster:
             answers = await asyncio.gather(*(asyncio.wrap_future(it) for it in futures.values()))
         except KafkaException:
             return {}
-        return {place.partition: answer.offset for place, answer in zip(futures, answers, strict=True)}
+        return {
+            TP(place.topic, place.partition): answer.offset
+            for place, answer in zip(futures, answers, strict=True)
+        }
 
     async def _read_owners(self, stage: str) -> Mapping[int, str]:
         group = self._config.app_id(stage)
@@ -70,18 +74,13 @@ class KafkaCluster:
             description = await asyncio.wrap_future(futures[group])
         except KafkaException:
             return {}
-        return owners_in(description, inbox_of(stage))
+        return owners_in(description, INBOXES[stage])
 
     @property
     def _client(self) -> AdminClient:
         if self._admin is None:
             self._admin = AdminClient(dict(self._config.kafka))
         return self._admin
-
-
-def inbox_of(stage: str) -> str:
-    """The topic whose partitions a stage's workers share."""
-    return ORDERS if stage == "intake" else INBOXES[stage]
 
 
 def owners_in(description: ConsumerGroupDescription, inbox: str) -> dict[int, str]:

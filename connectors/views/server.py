@@ -24,7 +24,15 @@ from connectors.views import accounts, books, index, instruments, orders
 from connectors.views.cluster import Cluster
 from connectors.views.reference import Reference, UnitsUnknownError, moment
 from connectors.views.view import Ask, Unavailable, View, ViewError, ask_of
-from connectors.views.worker import Hosted, Standing, Tallies, missing, progress_of, shape_stage
+from connectors.views.worker import (
+    Hosted,
+    Standing,
+    Tallies,
+    missing,
+    next_offsets,
+    progress_of,
+    shape_stage,
+)
 from schemas.topics import PartitionCounts
 
 VIEWS: Final = (*accounts.VIEWS, *orders.VIEWS, *books.VIEWS, *instruments.VIEWS)
@@ -183,7 +191,8 @@ class Views:
         for hosted in self._hosted:
             folds = hosted.partitions
             progress = {} if folds is None else await self._in_thread(partial(progress_of, folds))
-            standing.append(Standing(hosted, progress, await self._cluster.ends(hosted.stage, progress)))
+            offsets = next_offsets(hosted, progress)
+            standing.append(Standing(hosted, progress, offsets, await self._cluster.ends(offsets)))
         return standing
 
     # What every request goes through.

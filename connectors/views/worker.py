@@ -4,21 +4,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from faust.types import TP
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agents.stage.edge import Edge
 from agents.stage.fold import Fold
 from agents.stage.partitions import NotOwned, Partitions
 from connectors.views.reference import moment
+from schemas.topics import INBOXES
 
 _PLACE: Final = ("stage", "partition")
 _CHECKPOINT: Final = "trading_checkpoint_timestamp_seconds"
 
 
 class Hosted(NamedTuple):
-    """A stage of this process; ``partitions`` is None for the edge, which keeps no state.
+    """A stage of this process, with its ``partitions``; or the ``edge``, which keeps no state.
 
     ``missing`` says what the stage still waits for, None when it has recovered all that it was assigned.
     """
@@ -26,6 +29,7 @@ class Hosted(NamedTuple):
     stage: str
     missing: Callable[[], str | None]
     partitions: Partitions | None = None
+    edge: Edge | None = None
 
 
 class Progress(NamedTuple):
@@ -41,11 +45,26 @@ class Progress(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A stage of this worker, its live partitions, and where their inboxes end as far as that is known."""
+    """A stage of this worker; the next offset and, as far as it is known, the end of all that it reads here.
+
+    ``progress`` is that of its live partitions, which the edge has not.
+    """
 
     hosted: Hosted
     progress: Mapping[int, Progress]
-    ends: Mapping[int, int]
+    next_offsets: Mapping[TP, int]
+    ends: Mapping[TP, int]
+
+    def lag(self, place: TP) -> int | None:
+        """How many records are not applied yet; None where the end is not known."""
+        return max(self.ends[place] - self.next_offsets[place], 0) if place in self.ends else None
+
+
+def next_offsets(hosted: Hosted, progress: Mapping[int, Progress]) -> dict[TP, int]:
+    """Where each topic partition that a stage reads here goes on."""
+    if hosted.edge is not None:
+        return hosted.edge.next_offsets
+    return {TP(INBOXES[hosted.stage], partition): it.next_offset for partition, it in progress.items()}
 
 
 def read_progress(fold: Fold) -> Progress:
@@ -85,18 +104,29 @@ class Tallies(Collector):
         refused = CounterMetricFamily(
             "trading_refused", "Refusals said, by reason", labels=[*_PLACE, "reason"]
         )
-        lag = GaugeMetricFamily("trading_inbox_lag", "Inbox records not applied yet", labels=_PLACE)
-        for hosted, progress, ends in self._standing:
-            for partition, it in progress.items():
-                place = [hosted.stage, str(partition)]
-                if partition in ends:
-                    lag.add_metric(place, _lag(it, ends[partition]))
+        labels = ["stage", "topic", "partition"]
+        lag = GaugeMetricFamily("trading_inbox_lag", "Records not applied yet", labels=labels)
+        edges = [it.hosted.edge.gate for it in self._standing if it.hosted.edge is not None]
+        for standing in self._standing:
+            stage = standing.hosted.stage
+            for tp in standing.next_offsets:
+                if (count := standing.lag(tp)) is not None:
+                    lag.add_metric([stage, tp.topic, str(tp.partition)], count)
+            for partition, it in standing.progress.items():
+                place = [stage, str(partition)]
                 for what, count in it.tally.items():
                     if isinstance(what, str):
                         refused.add_metric([*place, what], count)
                     else:
                         said.add_metric([*place, what.__name__], count)
-        return said, refused, lag
+        by_topic = ["topic", "reason"]
+        malformed = CounterMetricFamily("trading_malformed", "Commands refused at the edge", labels=by_topic)
+        letters = CounterMetricFamily("trading_dead_letters", "Dead letters", labels=by_topic)
+        for edge in edges:
+            for family, counts in (malformed, edge.refused), (letters, edge.dead_letters):
+                for place_and_reason, count in dict(counts).items():
+                    family.add_metric(place_and_reason, count)
+        return said, refused, lag, malformed, letters
 
 
 def missing(hosted: list[Hosted]) -> dict[str, str]:
@@ -105,34 +135,42 @@ def missing(hosted: list[Hosted]) -> dict[str, str]:
 
 
 def shape_stage(standing: Standing) -> dict[str, Any]:
-    """A stage of this worker, with its partitions."""
-    hosted, progress, ends = standing
+    """A stage of this worker, with its partitions; the edge with what it turned away."""
+    hosted, progress, offsets, ends = standing
     why = hosted.missing()
+    partitions = [
+        {
+            "topic": tp.topic,
+            "partition": tp.partition,
+            "next_offset": offset,
+            "end_offset": ends.get(tp),
+            "lag": standing.lag(tp),
+        }
+        | (_shape_progress(hosted.stage, tp.partition, progress[tp.partition]) if progress else {})
+        for tp, offset in sorted(offsets.items())
+    ]
+    shaped = {"stage": hosted.stage, "is_ready": why is None, "missing": why, "partitions": partitions}
+    if hosted.edge is None:
+        return shaped
+    gate = hosted.edge.gate
+    return shaped | {"refused": _shape_counts(gate.refused), "dead_letters": _shape_counts(gate.dead_letters)}
+
+
+def _shape_progress(stage: str, partition: int, it: Progress) -> dict[str, Any]:
     return {
-        "stage": hosted.stage,
-        "is_ready": why is None,
-        "missing": why,
-        "partitions": [
-            {
-                "partition": partition,
-                "next_offset": it.next_offset,
-                "end_offset": ends.get(partition),
-                "lag": _lag(it, ends[partition]) if partition in ends else None,
-                "behind_checkpoint": it.behind_checkpoint,
-                "checkpoint_age_s": _checkpoint_age_s(hosted.stage, partition),
-                "items_applied": it.items_applied,
-                "repeats_dropped": it.repeats_dropped,
-                "rules_version": it.rules_version,
-                "engine_time": moment(it.now_ns),
-                "engine_time_ns": it.now_ns,
-            }
-            for partition, it in progress.items()
-        ],
+        "behind_checkpoint": it.behind_checkpoint,
+        "checkpoint_age_s": _checkpoint_age_s(stage, partition),
+        "items_applied": it.items_applied,
+        "repeats_dropped": it.repeats_dropped,
+        "rules_version": it.rules_version,
+        "engine_time": moment(it.now_ns),
+        "engine_time_ns": it.now_ns,
     }
 
 
-def _lag(progress: Progress, end: int) -> int:
-    return max(end - progress.next_offset, 0)
+def _shape_counts(counts: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    rows = sorted(dict(counts).items())
+    return [{"topic": topic, "reason": reason, "count": count} for (topic, reason), count in rows]
 
 
 def _checkpoint_age_s(stage: str, partition: int) -> float | None:

@@ -16,7 +16,7 @@ from infra.errors import OperatorError
 from infra.settings import Settings
 from schemas import codec
 from schemas.envelopes import DeadLetter
-from schemas.topics import DEAD_LETTERS, ORDERS
+from schemas.topics import DEAD_LETTERS, ORDERS, client_of
 
 _PLACE: Final = (DEAD_LETTERS, 0)
 _ROW_BYTES: Final = 16
@@ -117,7 +117,7 @@ def replay(*, numbers: tuple[str, ...], as_json: bool) -> None:
     with engine_log(settings) as log:
         found = _find(log, wanted)
     for number, letter in found:
-        if letter.topic != ORDERS and not letter.topic.startswith(f"{ORDERS}."):
+        if letter.topic != ORDERS and client_of(letter.topic) is None:
             raise OperatorError(
                 f"dead letter {number} is from {letter.topic}, where nobody sends from outside"
             )

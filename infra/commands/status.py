@@ -28,7 +28,7 @@ from infra.workers import Worker
 from schemas import codec
 from schemas.envelopes import Trades
 from schemas.events import Trade
-from schemas.topics import BY_NAME, INBOXES, ORDERS, TRADES
+from schemas.topics import BY_NAME, INBOXES, ORDERS, TRADES, orders_of, topic_named
 
 _GROUP_TIMEOUT_S: Final = CONNECT_TIMEOUT_S
 _LATE_S: Final = 5.0  # ten checkpoints at the default interval
@@ -36,10 +36,11 @@ _EDGE: Final = "intake"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A partition of a stage's replica. ``checkpoint_age_s`` is None for intake, which keeps no state."""
+    """A partition of what a stage's replica reads. ``checkpoint_age_s`` is None for intake, which keeps no state."""
 
     stage: str
     replica: str
+    topic: str
     partition: int
     worker: str | None
     next_offset: int | None
@@ -99,6 +100,7 @@ def _stages(log: Log, admin: AdminClient, settings: Settings) -> Iterator[Row]:
                 yield Row(
                     stage=stage,
                     replica=app_id.rpartition("-")[2],
+                    topic=inbox,
                     partition=partition,
                     worker=workers.get(partition),
                     next_offset=place.next_offset,
@@ -112,21 +114,26 @@ def _intake(log: Log, admin: AdminClient, settings: Settings) -> Iterator[Row]:
     prefix = f"{settings.env}-{_EDGE}-"
     groups = admin.list_consumer_groups(request_timeout=_GROUP_TIMEOUT_S).result().valid
     for group in sorted(it.group_id for it in groups if it.group_id.startswith(prefix)):
-        workers, committed = _workers(admin, group, ORDERS), _committed(admin, group)
-        for partition, end in enumerate(_ends(log, ORDERS, settings)):
-            yield Row(
-                stage=_EDGE,
-                replica=group.removeprefix(prefix),
-                partition=partition,
-                worker=workers.get(partition),
-                next_offset=committed.get(partition),
-                inbox_end=end,
-                checkpoint_age_s=None,
-            )
+        committed = _committed(admin, group)
+        for topic in (ORDERS, *(orders_of(client).name for client in settings.clients)):
+            workers = _workers(admin, group, topic)
+            for partition, end in enumerate(_ends(log, topic, settings)):
+                yield Row(
+                    stage=_EDGE,
+                    replica=group.removeprefix(prefix),
+                    topic=topic,
+                    partition=partition,
+                    worker=workers.get(partition),
+                    next_offset=committed.get((topic, partition)),
+                    inbox_end=end,
+                    checkpoint_age_s=None,
+                )
 
 
 def _ends(log: Log, topic: str, settings: Settings) -> list[int]:
-    return [log.bounds((topic, partition))[1] for partition in range(counts_of(settings).of(BY_NAME[topic]))]
+    return [
+        log.bounds((topic, partition))[1] for partition in range(counts_of(settings).of(topic_named(topic)))
+    ]
 
 
 def _standing(log: Log, changelog: str, partition: int) -> Standing:
@@ -148,11 +155,11 @@ def _workers(admin: AdminClient, group: str, topic: str) -> dict[int, str]:
     }
 
 
-def _committed(admin: AdminClient, group: str) -> dict[int, int]:
+def _committed(admin: AdminClient, group: str) -> dict[tuple[str, int], int]:
     asked = ConsumerGroupTopicPartitions(group)
     answer = admin.list_consumer_group_offsets([asked], request_timeout=_GROUP_TIMEOUT_S)[group].result()
     places: list[TopicPartition] = answer.topic_partitions
-    return {it.partition: it.offset for it in places if it.topic == ORDERS and it.offset >= 0}
+    return {(it.topic, it.partition): it.offset for it in places if it.offset >= 0}
 
 
 def _last_trade(log: Log, settings: Settings) -> dict[str, Any] | None:
@@ -178,12 +185,13 @@ def _shape(trade: Trade, log: Log, settings: Settings) -> dict[str, Any]:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("stage", "partition", "worker", "place", "lag", "checkpoint", box=SIMPLE_HEAD)
+    table = Table("stage", "reads", "partition", "worker", "place", "lag", "checkpoint", box=SIMPLE_HEAD)
     for row in rows:
         age = row.checkpoint_age_s
         late = "red" if age is not None and age > _LATE_S else ""
         table.add_row(
             Worker((row.stage,), row.replica).name,
+            row.topic,
             str(row.partition),
             row.worker.removeprefix("http://") if row.worker else "[red]none[/]",
             "-" if row.next_offset is None else str(row.next_offset),

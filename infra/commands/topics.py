@@ -8,7 +8,7 @@ from rich.table import Table
 
 from infra import topics_admin
 from infra.settings import Settings
-from schemas.topics import BY_NAME
+from schemas.topics import topic_named
 
 
 @click.group()
@@ -57,8 +57,8 @@ def show(*, as_json: bool) -> None:
             topic.name: {
                 "partitions": topic.partitions,
                 "partitions_on_cluster": there.get(topic.name),
-                "key": BY_NAME[topic.name].key,
-                "records": [record.__name__ for record in BY_NAME[topic.name].records],
+                "key": topic_named(topic.name).key,
+                "records": [record.__name__ for record in topic_named(topic.name).records],
                 "config": dict(topic.config),
             }
             for topic in wanted
@@ -67,7 +67,7 @@ def show(*, as_json: bool) -> None:
         return
     table = Table("topic", "key", "partitions", "on the cluster", "records", "written by", "read by")
     for name, partitions, _ in wanted:
-        topic = BY_NAME[name]
+        topic = topic_named(name)
         records = ", ".join(record.__name__ for record in topic.records)
         found = str(there.get(name, "missing"))
         table.add_row(name, topic.key, str(partitions), found, records, topic.writers, topic.readers)

@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+from faust.types import TP
+
 from agents.stage.config import StageConfig
 from agents.stage.errors import CommitDoubtful, Fenced
 from agents.stage.fetch import Batch
@@ -113,7 +115,7 @@ class Engine:
         self.random.shuffle(members)
         count = self.counts.of(BY_NAME[stage.inbox])
         for place, worker in enumerate(members):
-            mine = set(range(place, count, len(members)))
+            mine = {TP(stage.inbox, it) for it in range(place, count, len(members))}
             self._attempt(worker, lambda worker=worker, mine=mine: worker.partitions.take(mine))
 
     def _attempt(self, worker: Worker, act: object) -> None:
@@ -137,7 +139,7 @@ class Engine:
         ]
         dropped = worker.partitions.owned[partition].fold.repeats_dropped
         if batch:
-            worker.partitions.fold(Batch(partition, batch))
+            worker.partitions.fold(Batch(worker.stage.inbox, partition, batch))
         self.happened["repeats dropped"] += worker.partitions.owned[partition].fold.repeats_dropped - dropped
         return max(0, min(position + most, len(records)) - position)
 

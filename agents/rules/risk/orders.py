@@ -27,6 +27,8 @@ _NO_FEES: Final = 0
 
 def place_order(desk: Desk, item: PlaceOrder, place: Place, outbox: Outbox) -> None:
     """Takes a new order: a refusal, or EnterOrder to its book."""
+    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
+        return
     key = pair(item.account, item.client_order_id)
     known = desk.tables.commands.get(key)
     if known is not None:
@@ -57,6 +59,8 @@ def place_order(desk: Desk, item: PlaceOrder, place: Place, outbox: Outbox) -> N
 
 def cancel_order(desk: Desk, item: CancelOrder, place: Place, outbox: Outbox) -> None:
     """Takes a cancel: it passes for any order that is open, whatever else holds."""
+    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
+        return
     key = pair(item.account, item.client_order_id)
     known = desk.tables.commands.get(key)
     if known is not None:
@@ -86,6 +90,8 @@ def cancel_order(desk: Desk, item: CancelOrder, place: Place, outbox: Outbox) ->
 
 def replace_order(desk: Desk, item: ReplaceOrder, place: Place, outbox: Outbox) -> None:
     """Takes a replace: checked by the checks that apply to it, its holds raised at once."""
+    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
+        return
     key = pair(item.account, item.client_order_id)
     known = desk.tables.commands.get(key)
     if known is not None:

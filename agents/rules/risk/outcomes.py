@@ -19,6 +19,7 @@ from agents.rules.risk.desk import Desk, kept_until_ns
 from schemas.commands import (
     AccountCommand,
     CancelOrder,
+    ClientCommand,
     Deposit,
     MassCancel,
     PlaceOrder,
@@ -69,6 +70,24 @@ def digest_of(command: AccountCommand) -> int:
     """Stands for a command's content: a crc32, which any change within four bytes of it must change."""
     kind = type(command)
     return crc32(_encode((_KINDS[kind], _CONTENTS[kind](command))))
+
+
+def is_strangers(desk: Desk, command: ClientCommand, place: Place, outbox: Outbox) -> bool:
+    """Refuses what a client says for an account that is not his, before anything else.
+
+    Neither the command's id nor a message is counted: a stranger can use up nothing of others, nor tell from
+    the answer what they have done.
+    """
+    ledger = desk.ledgers.get(command.account or "")
+    if ledger is not None and command.client in ledger.account.clients:
+        return False
+    reason, detail = (
+        ("unknown_account", f"there is no account {command.account}")
+        if ledger is None
+        else ("not_your_account", f"the account {command.account} does not list {command.client}")
+    )
+    desk.say(outbox, refusal(command, reason, place.now_ns, (detail,)))
+    return True
 
 
 def is_too_old(command: AccountCommand, now_ns: int) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
+from faust.types import TP
 
 from agents.control import CONTROL_STAGE
 from agents.matching import MATCHING_STAGE
@@ -58,7 +59,7 @@ class Town:
             everything = [range(COUNTS.of(BY_NAME[stage.inbox]))]
             for mine in (workers or {}).get(stage.name, everything):
                 worker = self._worker(stage)
-                worker.take(mine)
+                worker.take(TP(stage.inbox, it) for it in mine)
                 self.workers.setdefault(stage.name, []).append(worker)
         self._define()
 
@@ -101,7 +102,7 @@ class Town:
             values = self.log.records[worker.stage.inbox, partition]
             new = [InboxRecord(it, 0, None, values[it]) for it in range(owned.fold.next_offset, len(values))]
             if new:
-                worker.fold(Batch(partition, new))
+                worker.fold(Batch(worker.stage.inbox, partition, new))
                 mouth = worker._outputs
                 mouth.wait(mouth.mark())
                 moved = True
@@ -139,10 +140,9 @@ class Map:
         place = stage, partition
         return self.now.get(place) if fresh else self.stale.get(place, self.now.get(place))
 
-    async def ends(self, stage: str, partitions: Iterable[int]) -> dict[int, int]:
+    async def ends(self, places: Iterable[TP]) -> dict[TP, int]:
         """100 everywhere."""
-        del stage
-        return dict.fromkeys(partitions, 100)
+        return dict.fromkeys(places, 100)
 
 
 def hosted(*workers: Partitions) -> list[Hosted]:
