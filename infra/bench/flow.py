@@ -1,4 +1,9 @@
-"""The order flow of the benchmark: deterministic, about 0.8 trades an order, a cancel for every third order."""
+"""The order flow of the benchmark: deterministic, about 0.8 trades an order, a cancel for every third order.
+
+Measured on 40,000 commands after 20,000: 0.81 trades an order, and 65% of the cancels find their order filled.
+With all of them in time there could be at most 0.67: a trade fills at least one order whole, so the trades an
+order are at most the share of orders that are filled.
+"""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,9 +19,10 @@ ACCOUNTS: Final = 1000
 INSTRUMENTS: Final = 50
 MID_TICKS: Final = 10_000
 DEPTH_TICKS: Final = 10
-AGGRESSIVE: Final = 0.5
+AGGRESSIVE: Final = 0.65  # priced to cross; what does not trade at once rests, but for the immediate ones
+IMMEDIATE: Final = 0.1  # of the aggressive ones are IOC
 ORDERS_A_CANCEL: Final = 3
-CANCEL_AGE: Final = 600  # an order is cancelled this many passive orders later: most of them still rest
+CANCEL_AGE: Final = 600  # an order is cancelled this many passive orders later
 DEPOSIT_MINOR: Final = 10**15
 
 
@@ -71,15 +77,15 @@ def commands(seed: int = 1, *, prefix: str = "") -> Iterator[PlaceOrder | Cancel
             )
             continue
         orders += 1
-        order = _order(chance, f"{prefix}{number}")
+        is_aggressive = chance.random() < AGGRESSIVE
+        order = _order(chance, f"{prefix}{number}", is_aggressive=is_aggressive)
         yield order
-        if order.time_in_force == "GTC":
+        if not is_aggressive:
             passive.append((order.account, order.client_order_id))
 
 
-def _order(chance: Random, client_order_id: str) -> PlaceOrder:
+def _order(chance: Random, client_order_id: str, *, is_aggressive: bool) -> PlaceOrder:
     side: Side = "BUY" if chance.random() < 0.5 else "SELL"  # noqa: PLR2004 - a coin
-    is_aggressive = chance.random() < AGGRESSIVE
     distance = chance.randint(1, DEPTH_TICKS)
     return PlaceOrder(
         account=f"bench{chance.randrange(ACCOUNTS):04}",
@@ -87,7 +93,7 @@ def _order(chance: Random, client_order_id: str) -> PlaceOrder:
         instrument=f"BENCH{chance.randrange(INSTRUMENTS):02}",
         side=side,
         order_type="LIMIT",
-        time_in_force="IOC" if is_aggressive else "GTC",
+        time_in_force="IOC" if is_aggressive and chance.random() < IMMEDIATE else "GTC",
         quantity_lots=chance.randint(1, 20),
         price_ticks=MID_TICKS + (distance if (side == "BUY") == is_aggressive else -distance),
     )

@@ -6,11 +6,12 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from infra.bench.load import NS, Load
+from infra.bench.load import NS, Load, Progress
+from infra.settings import KafkaConfig
 from schemas import codec
-from schemas.events import OrderAccepted, OrderFilled, OrderRejected
+from schemas.events import OrderAccepted, OrderRejected
 from schemas.topics import ACCOUNT_EVENTS
 
 QUANTILES: Final = (0.5, 0.99, 0.999)
@@ -21,7 +22,6 @@ class Seen(msgspec.Struct, kw_only=True):
 
     accepted: int = 0
     rejected: int = 0
-    fills: int = 0
     latencies_ms: list[float] = msgspec.field(default_factory=list)
 
     def quantiles_ms(self, of: Sequence[float] = QUANTILES) -> list[float]:
@@ -30,24 +30,32 @@ class Seen(msgspec.Struct, kw_only=True):
         return [ordered[min(len(ordered) - 1, int(len(ordered) * it))] for it in of] if ordered else []
 
 
-def watch(load: Load, warm_up_s: float, patience_s: float, ready: Connection) -> None:
-    """Reads until the last order's report is in, or nothing came for ``patience_s``; sends Seen as msgpack."""
+def consumer_at_end(kafka: KafkaConfig, topic: str, partitions: int) -> Consumer:
+    """A consumer that has found the end of every partition."""
     consumer = Consumer(
         {
-            **load.kafka,
-            "group.id": "bench-probe",
+            **kafka,
+            "group.id": "bench",
             "enable.auto.commit": False,
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 1,
         }
     )
-    consumer.assign([TopicPartition(ACCOUNT_EVENTS, it, OFFSET_END) for it in range(load.partitions)])
-    consumer.poll(1.0)
+    places = [TopicPartition(topic, it) for it in range(partitions)]
+    for place in places:
+        place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
+    consumer.assign(places)
+    return consumer
+
+
+def watch(load: Load, progress: Progress, warm_up_s: float, patience_s: float, ready: Connection) -> None:
+    """Reads until the last order's report is in, or nothing came for ``patience_s``; sends Seen as msgpack."""
+    consumer = consumer_at_end(load.kafka, load.namespace + ACCOUNT_EVENTS, load.partitions)
     ready.send_bytes(b"ready")
     seen = Seen()
     measured_from = int(warm_up_s * load.rate)
-    last_at, is_done = time.monotonic(), False
-    while not is_done and time.monotonic() - last_at < patience_s:
+    last_at = max(time.monotonic(), time.monotonic() + (load.start_ns - time.time_ns()) / NS)
+    while not progress.is_complete and time.monotonic() - last_at < patience_s:
         first = consumer.poll(0.1)
         if first is None:
             continue
@@ -55,26 +63,21 @@ def watch(load: Load, warm_up_s: float, patience_s: float, ready: Connection) ->
             now_ns = time.time_ns()
             envelope: Any = codec.decode(message.value())
             for item in envelope.items:
-                if type(item) is OrderFilled:
-                    seen.fills += 1
-                elif type(item) is OrderAccepted or type(item) is OrderRejected:
+                if type(item) is OrderAccepted or type(item) is OrderRejected:
                     last_at = time.monotonic()
-                    is_done = _take(seen, item, load, now_ns, measured_from) or is_done
+                    _take(seen, item, load, now_ns, measured_from)
+        progress.reported(seen.accepted + seen.rejected)
     consumer.close()
     ready.send_bytes(msgspec.msgpack.encode(seen))
 
 
-def _take(
-    seen: Seen, report: OrderAccepted | OrderRejected, load: Load, now_ns: int, measured_from: int
-) -> bool:
-    """Counts a report; True when it is of the last commands (a cancel has none)."""
+def _take(seen: Seen, report: OrderAccepted | OrderRejected, load: Load, now_ns: int, measured: int) -> None:
+    """Counts an order's first report; what an earlier load left behind is not ours."""
     if not report.client_order_id.startswith(load.prefix):
-        return False
-    number = int(report.client_order_id[len(load.prefix) :])
+        return
     if type(report) is OrderRejected:
         seen.rejected += 1
-    else:
-        seen.accepted += 1
-        if number >= measured_from:
-            seen.latencies_ms.append((now_ns - load.due_ns(number)) * 1000 / NS)
-    return number >= load.count - 2
+        return
+    seen.accepted += 1
+    if load.rate and (number := int(report.client_order_id[len(load.prefix) :])) >= measured:
+        seen.latencies_ms.append((now_ns - load.due_ns(number)) * 1000 / NS)

@@ -1,19 +1,17 @@
 """The limit: as many hops as the engine has, each a bare confluent-kafka loop that decides nothing."""
 
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from infra.bench.load import NS, Load
-from infra.bench.probe import Seen
+from infra.bench.load import NS, PROCESSES, Load, produce
+from infra.bench.probe import Seen, consumer_at_end
 
-PROCESSES = multiprocessing.get_context("spawn")
 VALUE_BYTES = 150
 Kafka = dict[str, str | int | float | bool]
 
@@ -46,24 +44,6 @@ def chain(kafka: Kafka, hops: int, partitions: int) -> Iterator[None]:
         future.result(30)
 
 
-def consumer_at_end(kafka: Kafka, topic: str, partitions: int) -> Consumer:
-    """A consumer that has found the end of every partition."""
-    consumer = Consumer(
-        {
-            **kafka,
-            "group.id": "bare",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 100,
-            "fetch.queue.backoff.ms": 1,
-        }
-    )
-    places = [TopicPartition(topic, it) for it in range(partitions)]
-    for place in places:
-        place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
-    consumer.assign(places)
-    return consumer
-
-
 def hop(kafka: Kafka, source: str, target: str, partitions: int, ready: Any) -> None:
     """Takes what is there and produces it on."""
     consumer = consumer_at_end(kafka, source, partitions)
@@ -75,7 +55,7 @@ def hop(kafka: Kafka, source: str, target: str, partitions: int, ready: Any) -> 
             producer.poll(0)
             continue
         for message in [first, *consumer.consume(499, 0)]:
-            _produce(producer, target, message.value(), message.partition() or 0)
+            produce(producer, target, message.value(), message.partition() or 0)
         producer.poll(0)
 
 
@@ -87,7 +67,7 @@ def send(load: Load) -> None:
         while time.time_ns() < due_ns:
             producer.poll(0)
             time.sleep(0.0003)
-        _produce(producer, load.topic, due_ns.to_bytes(VALUE_BYTES, "big"), number % load.partitions)
+        produce(producer, load.topic, due_ns.to_bytes(VALUE_BYTES, "big"), number % load.partitions)
     producer.flush()
 
 
@@ -125,13 +105,3 @@ def measure(load: Load, hops: int, warm_up_s: float) -> tuple[Seen, float]:
 
 def _producer(kafka: Kafka) -> Producer:
     return Producer({**kafka, "linger.ms": 0.2, "acks": "all", "enable.idempotence": True})
-
-
-def _produce(producer: Producer, topic: str, value: bytes | None, partition: int) -> None:
-    while True:
-        try:
-            producer.produce(topic, value, None, partition)
-        except BufferError:
-            producer.poll(0.01)
-        else:
-            return

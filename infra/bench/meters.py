@@ -1,0 +1,54 @@
+"""What processes and stages say of themselves: CPU and memory from /proc (Linux), times from their metrics."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_USER_TIME, _SYSTEM_TIME = 11, 12  # places after the command's name, see proc_pid_stat(5)
+
+Buckets = dict[float, float]
+"""How many batches took at most so many seconds, by upper bound."""
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) / _TICKS_A_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def cpu_of(pids: Mapping[str, int | None]) -> dict[str, float]:
+    """The CPU time of each named process that runs."""
+    return {name: cpu_s(pid) for name, pid in pids.items() if pid is not None}
+
+
+def batch_times(views: Iterable[str]) -> dict[str, Buckets]:
+    """The histogram of each stage's times to fold a batch and hand over its outputs."""
+    found: defaultdict[str, Buckets] = defaultdict(dict)
+    for address in views:
+        with urlopen(f"{address}/metrics", timeout=10) as answer:  # noqa: S310 - an address of our own
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            if family.name == "trading_stage_seconds":
+                for sample in family.samples:
+                    if sample.name.endswith("_bucket"):
+                        found[sample.labels["stage"]][float(sample.labels["le"])] = sample.value
+    return dict(found)
+
+
+def quantile_bound(before: Buckets, after: Buckets, quantile: float) -> float:
+    """The least bound of a bucket that holds so much of what came between, in seconds."""
+    grown = {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
+    total = max(grown.values(), default=0.0)
+    return min((bound for bound, count in grown.items() if count >= quantile * total), default=0.0)
