@@ -18,7 +18,11 @@ _OUTCOMES: Final[Mapping[type[Record], tuple[type[Record], ...]]] = {
     c.PlaceOrder: (events.OrderAccepted, events.OrderRejected),
     c.CancelOrder: (events.OrderCancelled, events.CancelRejected),
     c.ReplaceOrder: (events.OrderReplaced, events.ReplaceRejected),
-    c.MassCancel: (events.MassCancelled, control_events.CommandApplied, events.CommandRefused),  # the second: control
+    c.MassCancel: (
+        events.MassCancelled,
+        control_events.CommandApplied,
+        events.CommandRefused,
+    ),  # the second: control
     c.Deposit: (events.CashDeposited, events.CommandRefused),
     c.Withdraw: (events.CashWithdrawn, events.CommandRefused),
 }
@@ -37,6 +41,7 @@ _NOT_REMEMBERED: Final = frozenset(
         "command_id_already_used",
         "command_too_old",
         "invalid_identifier",
+        "not_your_account",
         "unknown_account",
     }
 )
@@ -44,13 +49,29 @@ _STATED: Final = ("instrument", "side", "order_type", "time_in_force", "quantity
 
 
 class _Entry:
-    """What is known of one id: the command as first seen, and how often it was asked and answered."""
+    """What is known of one id: the command as first seen, and how often it was asked and answered.
 
-    __slots__ = ("again", "asked", "at_ns", "command", "first", "order_id", "outcomes", "refused", "wide")
+    ``later`` are the commands that came under the id after the first, each with its place: the outcome may be
+    one of theirs, if the first left no trace.
+    """
+
+    __slots__ = (
+        "again",
+        "asked",
+        "at_ns",
+        "command",
+        "first",
+        "later",
+        "order_id",
+        "outcomes",
+        "refused",
+        "wide",
+    )
 
     def __init__(self) -> None:
         self.command: Any = None
         self.order_id = -1
+        self.later: list[tuple[Any, int]] = []
         self.first: Any = None
         self.asked = self.outcomes = self.refused = self.again = 0
         self.at_ns = 0
@@ -77,9 +98,8 @@ class Outcomes:
         if entry.asked == 1:
             entry.command, entry.order_id, entry.at_ns = command, order_id, command.at_ns
             self.tally.count += 1
-            if entry.first is not None:
-                self._compare(key, entry)
         else:
+            entry.later.append((command, order_id))
             entry.wide |= command.at_ns - entry.at_ns > NANOSECONDS_PER_DAY
         self._latest_ns = max(self._latest_ns, command.at_ns)
         if not self.tally.count % FORGET_EVERY:
@@ -95,8 +115,6 @@ class Outcomes:
         else:
             entry.outcomes += 1
             entry.first = outcome
-            if entry.command is not None:
-                self._compare(key, entry)
 
     def excuse(self, key: str) -> None:
         """An operator made the command, or its way to its outcome, a no-op."""
@@ -114,27 +132,17 @@ class Outcomes:
         return entry
 
     def _compare(self, key: str, entry: _Entry) -> None:
-        command, outcome = entry.command, entry.first
-        if not isinstance(outcome, _OUTCOMES.get(type(command), (type(outcome),))):
-            self.tally.breach(f"{key}: a {type(command).__name__} has the outcome {type(outcome).__name__}")
-        elif type(outcome) is events.OrderAccepted:
-            if outcome.order_id != entry.order_id:
-                self.tally.breach(
-                    f"{key}: accepted as order {outcome.order_id}, its place is {entry.order_id}"
-                )
-            for name in _STATED:
-                if getattr(outcome, name) != getattr(command, name):
-                    self.tally.breach(f"{key}: accepted with another {name} than asked for")
-        elif type(outcome) in (events.CashDeposited, events.CashWithdrawn) and (
-            (outcome.currency, outcome.amount_minor) != (command.currency, command.amount_minor)
-        ):
-            self.tally.breach(
-                f"{key}: {outcome.amount_minor} {outcome.currency} moved, not what was asked for"
-            )
+        faults = _faults(entry.command, entry.order_id, entry.first)
+        may_be_later = entry.refused and any(not _faults(*it, entry.first) for it in entry.later)
+        if not may_be_later:
+            for fault in faults:
+                self.tally.breach(f"{key}: {fault}")
 
     def _judge(self, key: str, entry: _Entry) -> None:
         if key in self._excused:
             return
+        if entry.first is not None and entry.asked:
+            self._compare(key, entry)
         outcomes = entry.outcomes
         answered = outcomes + entry.refused
         if not entry.asked:
@@ -157,6 +165,23 @@ class Outcomes:
         ]
         for key in due:
             self._judge(key, self._entries.pop(key))
+
+
+def _faults(command: Any, order_id: int, outcome: Any) -> list[str]:
+    """What an outcome says that the command, which stands at that place, did not ask for."""
+    if not isinstance(outcome, _OUTCOMES.get(type(command), (type(outcome),))):
+        return [f"a {type(command).__name__} has the outcome {type(outcome).__name__}"]
+    faults = []
+    if type(outcome) is events.OrderAccepted:
+        if outcome.order_id != order_id:
+            faults.append(f"accepted as order {outcome.order_id}, its place is {order_id}")
+        stated = [name for name in _STATED if getattr(outcome, name) != getattr(command, name)]
+        faults += [f"accepted with another {name} than asked for" for name in stated]
+    elif type(outcome) in (events.CashDeposited, events.CashWithdrawn) and (
+        (outcome.currency, outcome.amount_minor) != (command.currency, command.amount_minor)
+    ):
+        faults.append(f"{outcome.amount_minor} {outcome.currency} moved, not what was asked for")
+    return faults
 
 
 class Commands:

@@ -401,6 +401,32 @@ def test_skipped_command_needs_no_outcome() -> None:
     assert broken(audited(engine.log)) == {}
 
 
+def test_a_strangers_commands_leave_no_trace() -> None:
+    """A stranger's commands under ids of others are answered; the ids' owner has his own outcomes all the same."""
+    engine = Engine()
+    open_market(engine)
+    cancel = commands.CancelOrder(account="alice", client_order_id="1", original_client_order_id="0")
+    order = commands.PlaceOrder(
+        account="alice",
+        client_order_id="1",
+        instrument="BTC",
+        side="BUY",
+        order_type="LIMIT",
+        time_in_force="GTC",
+        quantity_lots=1,
+        price_ticks=100,
+        at_ns=engine.now_ns,
+    )
+    strange = msgspec.structs.replace(order, client="acme", quantity_lots=2)
+    for command in (msgspec.structs.replace(cancel, client="acme"), strange, order, strange):
+        engine.account(command)
+    engine.pump()
+    engine.checkpoint()
+    assert broken(audited(engine.log)) == {}
+    forge(engine.log, ACCOUNT_EVENTS, change(e.OrderAccepted, quantity_lots=lambda lots: lots + 2))
+    assert "every command has one outcome" in broken(audited(engine.log))
+
+
 def _ends_with(records: list[LogRecord], command: commands.Deposit) -> bool:
     return bool(records) and command in getattr(codec.decode(records[-1].value), "items", ())
 
