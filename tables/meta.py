@@ -52,5 +52,7 @@ def decode_meta(value: bytes) -> Meta:
     """META from the changelog; ValueError for a format that this version does not know."""
     meta = _DECODER.decode(value)
     if meta.format != FORMAT:
-        raise ValueError(f"state has format {meta.format}, this version reads {FORMAT}: start a newer version")
+        raise ValueError(
+            f"state has format {meta.format}, this version reads {FORMAT}: start a newer version"
+        )
     return meta

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from infra.embedded.broker import EmbeddedBroker
+
+# A machine that is busy is no counterexample: how long an example takes is not what these tests are about.
+settings.register_profile("no deadline", deadline=None, print_blob=True)
+settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
