@@ -33,13 +33,18 @@ def cpu_of(pids: Mapping[str, int | None]) -> dict[str, float]:
     return {name: cpu_s(pid) for name, pid in pids.items() if pid is not None}
 
 
+def ask(url: str) -> bytes:
+    """What a view of ours answers; URLError or TimeoutError where it does not, or is not ready."""
+    with urlopen(url, timeout=60) as answer:  # noqa: S310 - an address of our own
+        body: bytes = answer.read()
+        return body
+
+
 def batch_times(views: Iterable[str]) -> dict[str, Buckets]:
     """The histogram of each stage's times to fold a batch and hand over its outputs."""
     found: defaultdict[str, Buckets] = defaultdict(dict)
     for address in views:
-        with urlopen(f"{address}/metrics", timeout=10) as answer:  # noqa: S310 - an address of our own
-            text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(ask(f"{address}/metrics").decode()):
             if family.name == "trading_stage_seconds":
                 for sample in family.samples:
                     if sample.name.endswith("_bucket"):

@@ -162,7 +162,7 @@ class Session:
 
 
 @contextmanager
-def session(settings: Settings, broker: EmbeddedBroker, codec: str = "") -> Iterator[Session]:
+def engine_on(settings: Settings, broker: EmbeddedBroker, codec: str = "") -> Iterator[Engine]:
     """The engine's workers on a broker that runs; ``codec`` "fastavro" takes the compiled one from them."""
     ours = settings.model_copy(update={"embedded_broker": False, "kafka_bootstrap": broker.bootstrap})
     engine = Engine(ours, partial(click.echo, err=True))
@@ -173,10 +173,17 @@ def session(settings: Settings, broker: EmbeddedBroker, codec: str = "") -> Iter
     finally:
         os.environ[CODEC_VARIABLE] = before
     try:
-        load_reference(engine.settings)
-        yield Session(engine, broker)
+        yield engine
     finally:
         engine.stop()
+
+
+@contextmanager
+def session(settings: Settings, broker: EmbeddedBroker, codec: str = "") -> Iterator[Session]:
+    """The same, with the accounts and instruments of the flow."""
+    with engine_on(settings, broker, codec) as engine:
+        load_reference(engine.settings)
+        yield Session(engine, broker)
 
 
 def load_reference(settings: Settings) -> None:

@@ -140,6 +140,21 @@ def measure(orders: int, batch: int, counts: PartitionCounts) -> tuple[dict[str,
     return dict(lists.costs), sum(isinstance(it, PlaceOrder) for it in measured), len(measured)
 
 
+def each_ns(orders: int, counts: PartitionCounts) -> list[int]:
+    """What each command, fed alone, takes of all stages in CPU time, with all that follows from it."""
+    lists = Lists(counts)
+    flow = commands()
+    _run(lists, islice(flow, orders // 4), 1)
+    gc.collect()
+    gc.freeze()
+    took: list[int] = []
+    for command in islice(flow, orders):
+        lists.costs.clear()
+        lists.run([command])
+        took.append(sum(cost.cpu_ns for cost in lists.costs.values()))
+    return sorted(took)
+
+
 def _run(lists: Lists, flow: Iterator[Any], batch: int) -> None:
     done = 0
     while part := list(islice(flow, batch)):
