@@ -32,6 +32,15 @@ def test_other_partition_count_is_refused(broker: str) -> None:
         ensure(settings, (Wanted("ensure-counted", 4, ()),))
 
 
+def test_every_client_has_a_topic_like_orders() -> None:
+    """`orders.CLIENT` has the partitions and the configuration of `orders`; a client named twice has one."""
+    topics = {it.name: it for it in wanted(Settings.load(clients=("acme", "b-1", "acme")))}
+    own = [name for name in topics if name.startswith("orders.")]
+    assert own == ["orders.acme", "orders.b-1"]
+    assert {topics[name]._replace(name="orders") for name in own} == {topics["orders"]}
+    assert len(topics) == len(wanted(Settings.load())) + 2
+
+
 def test_engine_topics_follow_the_settings() -> None:
     """Topics keyed by account and by instrument have the counts of the settings, control has one."""
     counts = {t.name: t.partitions for t in wanted(Settings.load(account_partitions=8, book_partitions=2))}

@@ -37,6 +37,7 @@ def test_config_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("TRADING_KAFKA_BOOTSTRAP", "localhost", "host:port"),
         ("TRADING_KAFKA_SECURITY_PROTOCOL", "TLS", "SASL_SSL"),
         ("TRADING_WORKERS", "risk", "workers"),
+        ("TRADING_CLIENTS", '["a.b"]', "64 letters, digits, _ and -"),
         ("TRADING_CONFIG", "absent.toml", "no such file"),
     ],
 )
