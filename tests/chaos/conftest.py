@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from infra.supervisor import State
 from tests.chaos.harness import Chaos
 
 
@@ -19,6 +20,15 @@ def seed(request: pytest.FixtureRequest) -> int:
 def _seed_is_shown(seed: int) -> None:
     """Captured, so that only a failure shows it."""
     print(f"to repeat: pytest {__package__ or 'tests/chaos'} --seed {seed}")
+
+
+@pytest.fixture(autouse=True)
+def _is_left_whole(chaos: Chaos) -> Iterator[None]:
+    """A test that failed half-way must not fail the next ones."""
+    yield
+    for name in chaos.settings.workers:
+        if chaos.state(name) is State.STOPPED:
+            chaos.start(name)
 
 
 @pytest.fixture(scope="module")

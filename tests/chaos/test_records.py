@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from infra.bench.flow import accounts
 from infra.cli import main
 from schemas import codec
 from schemas.commands import Deposit, PlaceOrder
@@ -31,6 +32,7 @@ ORDER = PlaceOrder(
     price_ticks=9_000,
 )
 VALID = codec.encode(ORDER)
+SWEPT = 4_000
 DEPOSIT = Deposit(account="bench0000", command_id="d", currency="USD", amount_minor=1)
 
 
@@ -100,6 +102,30 @@ def test_one_id_many_times(chaos: Chaos) -> None:
     said = of_order(chaos, "twice")
     assert [it.possible_resend for it in said if isinstance(it, OrderAccepted)] == [False, True]
     assert [it.reason for it in said if isinstance(it, OrderRejected)] == ["client_order_id_already_used"]
+
+
+def test_sweep_makes_a_large_record(chaos: Chaos) -> None:
+    """An order that takes thousands makes records of over a megabyte, which every reader takes."""
+    partition = partition_of(ORDER.account, chaos.counts.accounts)
+    other = next(
+        it.account
+        for it in accounts()
+        if it.account != ORDER.account and partition_of(it.account, chaos.counts.accounts) == partition
+    )
+    high = msgspec.structs.replace(ORDER, price_ticks=20_000, instrument="BENCH49", quantity_lots=1)
+    for start in range(0, SWEPT, 100):
+        items = tuple(
+            stamped(msgspec.structs.replace(high, client_order_id=f"s{number}"))
+            for number in range(start, start + 100)
+        )
+        chaos.produce(ACCOUNT_COMMANDS, codec.encode(AccountCommands(items=items)), partition)
+    sweep = msgspec.structs.replace(
+        high, account=other, client_order_id="sweep", side="SELL", quantity_lots=SWEPT
+    )
+    chaos.produce(ACCOUNT_COMMANDS, codec.encode(AccountCommands(items=(stamped(sweep),))), partition)
+    chaos.audit()
+    sizes = [len(it.value or b"") for it in chaos.records(ACCOUNT_EVENTS, partition)]
+    assert max(sizes) > 10**6
 
 
 def skip(chaos: Chaos, *place: str) -> None:
