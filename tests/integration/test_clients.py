@@ -88,8 +88,8 @@ def test_a_client_trades_by_his_topic_for_his_accounts_alone(engine: Engine) -> 
         ("bob", "1"): ["not_your_account", "OrderAccepted"],
     }
     assert ask(address(engine), "/accounts/bob/orders")[1]["orders"][0]["client_order_id"] == "1"
-    (letter,) = read(engine, DEAD_LETTERS)
-    assert (letter.topic, letter.reason) == (ACME, "undecodable")
+    letters = {(it.topic, it.partition, it.offset, it.reason) for it in read(engine, DEAD_LETTERS)}
+    assert letters == {(ACME, 0, 0, "undecodable")}  # said again, if the kill came before the commit
     report = run(engine.settings)
     assert report.breaches == 0, [(it.name, it.examples) for it in report if it.breaches]
 

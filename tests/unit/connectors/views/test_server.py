@@ -131,7 +131,9 @@ async def test_stages_and_metrics() -> None:
             text = await response.text()
         assert response.headers["Content-Type"].startswith("text/plain; version=")
         lag = 100 - risk["partitions"][0]["next_offset"]
-        assert f'trading_inbox_lag{{partition="0",stage="risk",topic="account-commands"}} {float(lag)}' in text
+        assert (
+            f'trading_inbox_lag{{partition="0",stage="risk",topic="account-commands"}} {float(lag)}' in text
+        )
         assert "trading_stage_seconds_bucket" in text
 
 
