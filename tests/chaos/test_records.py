@@ -32,7 +32,7 @@ ORDER = PlaceOrder(
     price_ticks=9_000,
 )
 VALID = codec.encode(ORDER)
-SWEPT = 4_000
+SWEPT = 8_000
 DEPOSIT = Deposit(account="bench0000", command_id="d", currency="USD", amount_minor=1)
 
 
