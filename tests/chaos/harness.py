@@ -184,22 +184,21 @@ class Chaos:
 
         self.until(is_quiet, "quiet")
 
-    def audit(self, *, views_of: str | None = None) -> Report:
+    def audit(self) -> Report:
         """`trading check` since the last one that passed; every record equals an offline fold of its inbox."""
         self.until_quiet()
-        report = self.check(views_of=views_of)
+        report = self.check()
         assert not report.breaches, "\n".join([*report.lines(), self.story()])
         assert sum(it.count for it in report if "what was said equals a fold" in it.name), "nothing was said"
         return report
 
-    def check(self, *, views_of: str | None = None) -> Report:
+    def check(self) -> Report:
         """`trading check` as it is."""
         return run(
             self.settings,
             timeout_s=PATIENCE_S,
             start=self._snapshot if self._snapshot.exists() else None,
             save=self._snapshot,
-            views_url=None if views_of is None else self.engine.views[views_of],
         )
 
     @property
