@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Final
@@ -31,6 +32,7 @@ from schemas.topics import PartitionCounts
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
+YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -100,10 +102,19 @@ async def _run(
             death(name).die(error)
     async with serving(_views(apps, config, settings), settings.views_host, settings.views_port):
         await asyncio.gather(*(app.maybe_start() for app in apps.values()))
-        gc.collect()
-        gc.freeze()  # what lives from here to the end need not be walked again
-        await is_done.wait()
+        await _collect_young_until(is_done)
         await asyncio.gather(*(app.stop() for app in apps.values()))
+
+
+async def _collect_young_until(is_done: asyncio.Event) -> None:
+    """Frees young cycles now and then: a full collection would walk all rows, and hold the fold up meanwhile."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    while not is_done.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(is_done.wait(), YOUNG_INTERVAL_S)
+        gc.collect(1)
 
 
 def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings) -> Views:
