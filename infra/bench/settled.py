@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 
 from infra.bench.load import Load
 from infra.errors import OperatorError
@@ -13,6 +13,7 @@ from schemas import codec
 from schemas.events import OrderFilled
 from schemas.settlement_events import TradeConfirmed
 from schemas.topics import ACCOUNT_EVENTS, SETTLEMENT_EVENTS
+from tables.checkpointed.reader import LogReader
 
 QUIET_S: Final = 1.0
 POLL_S: Final = 0.05
@@ -29,7 +30,7 @@ class SettledWatch:
     """Made before a load; ``wait`` once every order has its report."""
 
     def __init__(self, kafka: KafkaConfig, namespace: str, partitions: int) -> None:
-        self._consumer = Consumer({**kafka, "group.id": "bench-settled", "enable.partition.eof": True})
+        self._reader = LogReader(kafka)
         self._partitions = range(partitions)
         self._events, self._words = namespace + ACCOUNT_EVENTS, namespace + SETTLEMENT_EVENTS
         self._begin = {topic: self._ends(topic) for topic in (self._events, self._words)}
@@ -52,7 +53,7 @@ class SettledWatch:
             fills, _ = self._count(self._events, OrderFilled)
             confirmed, at_ms = self._count(self._words, TradeConfirmed)
             if fills == confirmed:
-                self._consumer.close()
+                self._reader.close()
                 return Settled(at_ms, fills)
         raise OperatorError(f"of {fills} fills only {confirmed} were confirmed after {patience_s:.0f} s")
 
@@ -67,8 +68,7 @@ class SettledWatch:
             time.sleep(POLL_S)
 
     def _ends(self, topic: str) -> list[int]:
-        places = (TopicPartition(topic, it) for it in self._partitions)
-        return [self._consumer.get_watermark_offsets(place, timeout=30)[1] for place in places]
+        return [self._reader.bounds(topic, partition).end for partition in self._partitions]
 
     def _count(self, topic: str, kind: type) -> tuple[int, int]:
         """How many items of a kind were said since the start, and when the last record was."""
@@ -80,12 +80,6 @@ class SettledWatch:
         return count, at_ms
 
     def _messages(self, topic: str) -> Iterator[Message]:
-        begins = self._begin[topic]
-        self._consumer.assign([TopicPartition(topic, it, begins[it]) for it in self._partitions])
-        to_read = set(self._partitions)
-        while to_read:
-            for message in self._consumer.consume(1000, 1.0):
-                if message.error() is None:
-                    yield message
-                else:  # the end of a partition
-                    to_read.discard(message.partition())
+        """What came since the start, up to the end as it is now: ticks go on for ever."""
+        for partition, begin in zip(self._partitions, self._begin[topic], strict=True):
+            yield from self._reader.read(topic, partition, begin)
