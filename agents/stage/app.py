@@ -1,6 +1,6 @@
 """A Faust app for one stage: its agent, its table, its group; and the thread that drives the agent.
 
-What Faust does here: the life of the worker, membership and assignment, the agent and its table, timers, the
+What Faust does here: the life of the worker, membership and assignment, the agent, timers, the
 command line. What was replaced: fetching a record at a time, tables that log a value at a time, recovery.
 """
 

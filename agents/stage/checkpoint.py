@@ -45,11 +45,6 @@ class Checkpointer:
         crash_points.reach(crash_points.BEFORE_STORE)
         self.unstored.update(entries)
 
-    @property
-    def unstored_count(self) -> int:
-        """How many keys the local store is behind."""
-        return len(self.unstored)
-
     def store(self) -> None:
         """Copies what was committed to the local store; StateUnwritable if it takes no write."""
         if META_KEY not in self.unstored:
