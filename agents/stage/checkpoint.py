@@ -45,13 +45,16 @@ class Checkpointer:
         crash_points.reach(crash_points.BEFORE_STORE)
         self.unstored.update(entries)
 
-    def store(self) -> None:
-        """Copies what was committed to the local store; StateUnwritable if it takes no write."""
+    def store(self, between: Callable[[], None] = lambda: None) -> None:
+        """Copies what was committed to the local store; StateUnwritable if it takes no write.
+
+        ``between`` two slices of it may commit: what that adds waits for the next copy.
+        """
         if META_KEY not in self.unstored:
             return
         entries, self.unstored = self.unstored, {}
         try:
-            self._store.write(entries.items(), self.changelog_end)
+            self._store.write(entries.items(), self.changelog_end, between)
         except (StoreUnwritable, StoreBroken) as error:
             raise StateUnwritable(f"{error}; free space, or move the data folder") from error
 
