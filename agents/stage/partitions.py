@@ -201,7 +201,7 @@ class Partitions:
             started_ns = time.perf_counter_ns()
             owned.checkpointer.commit(taken, lambda: self._outputs.wait(mark))
             self.metrics.on_checkpoint(
-                owned.fold.partition, len(taken.changes), time.perf_counter_ns() - started_ns
+                owned.fold.partition, taken.key_count, time.perf_counter_ns() - started_ns
             )
 
     def _make_room(self, fold: Fold) -> None:
