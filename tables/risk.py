@@ -40,6 +40,8 @@ class PendingReplace(Row, frozen=True, gc=False, array_like=True):
 class OrderRow(Row, frozen=True, gc=False, array_like=True):
     """An open order; the row goes when the order closes.
 
+    It stands for the command that placed it, too, whose ``digest`` it has, until it closes or is replaced: then
+    that command gets a row of its own. ``at_ns`` is when risk let it through, and then when it was accepted.
     ``hold_price_ticks`` is what its holds are counted at: its limit, or the worst price it was stamped with.
     ``fee_bps`` is the worse of its maker's and taker's rates, none for a rebate. ``client_order_id`` is the
     current one.
@@ -58,8 +60,30 @@ class OrderRow(Row, frozen=True, gc=False, array_like=True):
     stop_price_ticks: int | None
     hold_price_ticks: int
     fee_bps: int
+    digest: int
     at_ns: int
     pending: tuple[PendingReplace, ...] = ()
+
+    def accepted(self, state: State, at_ns: int) -> "OrderRow":
+        """The row of an order that is in its book since ``at_ns``."""
+        return OrderRow(
+            self.account,
+            self.client_order_id,
+            self.instrument,
+            self.side,
+            self.order_type,
+            self.time_in_force,
+            state,
+            self.quantity_lots,
+            self.cum_quantity_lots,
+            self.price_ticks,
+            self.stop_price_ticks,
+            self.hold_price_ticks,
+            self.fee_bps,
+            self.digest,
+            at_ns,
+            self.pending,
+        )
 
     def changed(
         self, state: State, quantity_lots: int, cum_quantity_lots: int, pending: tuple[PendingReplace, ...]
@@ -79,6 +103,7 @@ class OrderRow(Row, frozen=True, gc=False, array_like=True):
             self.stop_price_ticks,
             self.hold_price_ticks,
             self.fee_bps,
+            self.digest,
             self.at_ns,
             pending,
         )

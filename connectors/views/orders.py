@@ -70,9 +70,9 @@ def _read_by_id(fold: Fold, ask: Ask) -> Numbered:
 
 
 def _read_by_name(fold: Fold, ask: Ask) -> Numbered | Past:
-    tables = risk_tables(fold, ask)
+    tables, desk = risk_tables(fold, ask), fold.rules.desk
     account, name = ask.names["account"], ask.names["client_order_id"]
-    command = tables.commands.get(pair(account, name))
+    command = desk.known(pair(account, name))
     if command is None:
         raise NotFound(
             f"account {account!r} has used no client_order_id {name!r} lately; ids are kept for a day"

@@ -25,7 +25,7 @@ def withdraw(desk: Desk, item: Withdraw, place: Place, outbox: Outbox) -> None:
 
 def _decide(desk: Desk, item: Deposit | Withdraw, place: Place, outbox: Outbox) -> None:
     key = pair(item.account, item.command_id)
-    known = desk.tables.commands.get(key)
+    known = desk.known(key)
     if known is not None:
         outcomes.repeat(desk, item, known, place, outbox)
         return

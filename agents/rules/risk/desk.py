@@ -20,7 +20,7 @@ from schemas.partitioner import partition_of
 from schemas.record import Record, Side
 from schemas.reference import Account, Instrument
 from schemas.topics import ACCOUNT_EVENTS, PartitionCounts
-from tables.risk import CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
+from tables.risk import DONE, PENDING, CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
 
 _MINUTE_NS: Final = 60 * 1_000_000_000
 _EVICTION_SLOTS: Final = 4096  # ids go over a quarter of an hour, by 4096ths of a day's count: no burst
@@ -108,7 +108,8 @@ class Desk:
     ``valuation`` counts first marks and changed margins: what was valued at another must be valued anew.
     ``drift_e9`` bounds how far any mark has moved: between two of its values no mark has moved by a greater
     part of itself (compounded) than their difference says.
-    ``closed_ids`` and ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
+    ``names`` are the ids whose command is an open order's row, with its order id. ``closed_ids`` and
+    ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
     """
 
     def __init__(self, tables: RiskTables, counts: PartitionCounts, partition: int) -> None:
@@ -124,6 +125,7 @@ class Desk:
         self.ledgers: dict[str, Ledger] = {}
         self.by_number: list[Ledger] = []
         self.holders: dict[str, list[Holding]] = {}
+        self.names: dict[str, int] = {}
         self.closed_ids: dict[int, list[str]] = {}
         self.windows: dict[int, list[str]] = {}
         self._derive_reference()
@@ -213,9 +215,19 @@ class Desk:
             self.tables.positions.pop(holding.key, None)
         _take_position(holding, purse, quantity_lots, cost_minor)
 
+    def known(self, key: str) -> CommandRow | None:
+        """What became of the command of an id; None for a new one."""
+        row = self.tables.commands.get(key)
+        if row is None and (order_id := self.names.get(key)) is not None:
+            order = self.tables.orders[order_id]
+            reason = PENDING if order.state == "PENDING_NEW" else DONE
+            return CommandRow("P", order.digest, order_id, reason, order.at_ns, 0)
+        return row
+
     def keep_id(self, key: str, row: CommandRow) -> None:
         """Replaces the row of an id; one with a time to go is remembered by it."""
         until = row.kept_until_ns
+        self.names.pop(key, None)
         if until:
             self._fall_due(until, key)
         self.tables.commands[key] = row
@@ -246,7 +258,10 @@ class Desk:
             holding = self.holding(ledger, self.markets[symbol])
             purse = ledger.purses[holding.terms.currency]
             _take_position(holding, purse, position.quantity_lots, position.open_cost_minor)
-        for order in self.tables.orders.values():
+        for order_id, order in self.tables.orders.items():
+            name = pair(order.account, order.client_order_id)
+            if name not in self.tables.commands:
+                self.names[name] = order_id
             ledger = self.ledgers[order.account]
             known = ledger.holdings.get(order.instrument)  # a restart asks a million times: spare the call
             holding = known or self.holding(ledger, self.markets[order.instrument])

@@ -18,6 +18,8 @@ def check_desk(desk: Desk) -> None:
         _check_order(desk, order_id, order)
     due = {key for keys in desk.closed_ids.values() for key in keys}
     assert due == {key for key, row in desk.tables.commands.items() if row.kept_until_ns}, "ids fall due"
+    assert desk.names == fresh.names, "the names of open orders differ"
+    assert not desk.names.keys() & desk.tables.commands.keys(), "an open order's command has a row of its own"
     assert sorted(desk.closed_ids) == sorted(desk.due_times), "times fall due"
 
 
@@ -87,7 +89,8 @@ def _check_order(desk: Desk, order_id: int, order: OrderRow) -> None:
     name = f"order {order_id}"
     assert order.state not in CLOSED, f"{name} is {order.state} and has a row"
     assert 0 <= order.cum_quantity_lots <= order.quantity_lots, f"{name} is filled beyond its quantity"
-    row = desk.tables.commands[f"{order.account} {order.client_order_id}"]
+    row = desk.known(f"{order.account} {order.client_order_id}")
+    assert row is not None, f"{name} goes by a name that nobody knows"
     assert row.order_id == order_id, f"{name} goes by a name that is another's"
     assert not row.kept_until_ns, f"{name} is open and its name may go"
     for change in order.pending:

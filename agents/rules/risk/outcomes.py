@@ -134,7 +134,8 @@ def name_order(
 
 def close_name(desk: Desk, key: str, now_ns: int, session_end_minute_utc: int) -> None:
     """Lets an id go in time: its order closed, or goes by another one."""
-    row = desk.tables.commands[key]
+    row = desk.known(key)
+    assert row is not None, f"{key} names an order and was never heard of"
     until = kept_until_ns(key, now_ns, session_end_minute_utc)
     desk.keep_id(
         key,
