@@ -134,8 +134,11 @@ class StageApp(faust.App):
             self._fetcher_thread.start()
         await super().on_started()
 
-    async def crash(self, reason: BaseException) -> None:
-        """Faust would stop in good order, and checkpoint; in doubt that must not be."""
+    def _crash(self, reason: BaseException) -> None:
+        """Whichever of Faust's services crashes comes here; it would stop in good order, and checkpoint.
+
+        In doubt that must not be, nor may the worker stay up without that service.
+        """
         self.death.die(reason)
 
     async def on_stop(self) -> None:
