@@ -29,6 +29,7 @@ from connectors.views.worker import Hosted
 from infra.settings import Settings
 from infra.workers import Worker
 from schemas.topics import PartitionCounts
+from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
@@ -125,6 +126,7 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
             app.missing,
             app.owner if isinstance(app.owner, Partitions) else None,
             app.owner if isinstance(app.owner, Edge) else None,
+            app.tables,
         )
         for name, app in apps.items()
     ]
@@ -141,6 +143,7 @@ def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
     world.prepare()
     app = StageApp(name, config, death)
     partitions = Partitions(stage, config, world, death.die)
+    declare(app, stage.tables(), partitions, config.changelog(name))
     app.own(partitions)
     if name == "control":
         clock(app, partitions, world.outputs)

@@ -49,17 +49,6 @@ def fee_minor(notional: int, bps: int) -> int:
     return -(-abs(notional) * bps // BASIS_POINTS)
 
 
-def worst_fee_minor(
-    price_ticks: int, quantity_lots: int, minor_per_tick_lot: int, maker_bps: int, taker_bps: int
-) -> int:
-    """The most that fees can come to while a quantity trades at a price or lower, in however many fills.
-
-    A ceiling is subadditive, so nothing costs more than a fill for each lot, at the greater of both rates;
-    a rebate is not counted on.
-    """
-    return quantity_lots * fee_minor(price_ticks * minor_per_tick_lot, max(maker_bps, taker_bps, 0))
-
-
 def margin_minor(exposure: int, margin_bps: int) -> int:
     """The margin of an exposure in minor units, zero or more: ceil(exposure x bps / 10,000)."""
     return -(-exposure * margin_bps // BASIS_POINTS)

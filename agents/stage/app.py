@@ -1,4 +1,4 @@
-"""A Faust app for one stage: its agent, its table, its group; and the thread that drives the agent.
+"""A Faust app for one stage: its agent, its tables, its group; and the thread that drives the agent.
 
 What Faust does here: the life of the worker, membership and assignment, the agent, timers, the
 command line. What was replaced: fetching a record at a time, tables that log a value at a time, recovery.
@@ -19,7 +19,7 @@ from agents.stage.death import Death
 from agents.stage.errors import StageError
 from agents.stage.fetch import Batch, FetchThread
 from schemas.topics import INBOXES
-from tables.checkpointed.faust_table import CheckpointedTables
+from tables.checkpointed.faust_table import CheckpointedTable, CheckpointedTables
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class StageApp(faust.App):
             store="memory://",
             datadir=str(folder / config.app_id(name)),
             processing_guarantee="at_least_once",
+            Table=CheckpointedTable,
             TableManager=CheckpointedTables,
             topic_disable_leader=True,
             topic_allow_declare=False,
@@ -133,8 +134,11 @@ class StageApp(faust.App):
             self._fetcher_thread.start()
         await super().on_started()
 
-    async def crash(self, reason: BaseException) -> None:
-        """Faust would stop in good order, and checkpoint; in doubt that must not be."""
+    def _crash(self, reason: BaseException) -> None:
+        """Whichever of Faust's services crashes comes here; it would stop in good order, and checkpoint.
+
+        In doubt that must not be, nor may the worker stay up without that service.
+        """
         self.death.die(reason)
 
     async def on_stop(self) -> None:
@@ -159,6 +163,8 @@ class StageApp(faust.App):
         assert self.owner is not None
         try:
             positions = await asyncio.to_thread(self.owner.take, places)
+            for table in self.tables.values() if positions else ():  # none where it was abandoned
+                await table.call_recover_callbacks()
         except Exception as error:  # a partition that cannot be recovered ends the worker
             self.death.die(error)
             raise

@@ -8,7 +8,6 @@ from agents.stage.fold import Fold
 from connectors.views.reference import Reference, moment, price
 from connectors.views.view import AFTER, LIMIT, Ask, NotFound, View, order_id_of, partition_of_order
 from schemas.partitioner import partition_of
-from schemas.reference import Instrument
 from schemas.topics import PartitionCounts
 from tables.risk import NO_ORDER, CommandRow, OrderRow, RiskTables, pair
 
@@ -49,13 +48,6 @@ def risk_tables(fold: Fold, ask: Ask) -> RiskTables:
     if account not in tables.accounts:
         raise NotFound(f"account {account!r} is not defined; `trading accounts apply FILE` defines accounts")
     return tables
-
-
-def instruments_of(fold: Fold) -> tuple[Instrument, ...]:
-    """All instruments, which every partition of risk knows."""
-    tables = fold.tables
-    assert isinstance(tables, RiskTables)
-    return tuple(tables.instruments.values())
 
 
 def _read_by_id(fold: Fold, ask: Ask) -> Numbered:

@@ -305,7 +305,10 @@ def refusal_of(account: Account, symbol: str) -> str | None:
 
 
 def claim_at(lots: int, price_ticks: int, minor_per_tick_lot: int, fee_bps: int) -> Claim:
-    """What so many lots at a price claim; fees for as many fills as there may be, one a lot."""
+    """What so many lots at a price claim.
+
+    A fee is rounded up, so nothing costs more than a fill for each lot: that many fees are claimed.
+    """
     unit = price_ticks * minor_per_tick_lot
     return lots, lots * unit, lots * fee_minor(unit, fee_bps)
 

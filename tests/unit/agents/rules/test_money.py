@@ -11,8 +11,6 @@ from agents.rules.money import (
     fee_minor,
     fits,
     margin_minor,
-    notional_minor,
-    worst_fee_minor,
 )
 from schemas.book_commands import Terms
 from schemas.maximums import INT64_MAX
@@ -20,7 +18,6 @@ from schemas.record import InstrumentKind, Liquidity, Side
 
 PRICES = st.integers(1, 10**6)
 LOTS = st.integers(1, 10**6)
-BPS = st.integers(-10_000, 10_000)
 
 
 def terms(
@@ -61,29 +58,6 @@ def fill(
 def test_a_fee_is_rounded_up_and_a_rebate_down(notional: int, bps: int, fee: int) -> None:
     """A fraction of a minor unit goes to the house, charged or rebated, whatever the notional's sign."""
     assert fee_minor(notional, bps) == fee
-
-
-@given(
-    st.lists(st.tuples(PRICES, st.integers(1, 100)), min_size=1, max_size=20), BPS, BPS, st.integers(1, 50)
-)
-def test_no_fills_cost_more_than_the_worst_fee(
-    fills: list[tuple[int, int]], maker: int, taker: int, unit: int
-) -> None:
-    """However a quantity is split into fills at the worst price or lower, the fees stay within the worst fee."""
-    worst_price, lots = max(price for price, _ in fills), sum(lots for _, lots in fills)
-    for bps in (maker, taker):
-        paid = sum(fee_minor(notional_minor(price, count, unit), bps) for price, count in fills)
-        assert paid <= worst_fee_minor(worst_price, lots, unit, maker, taker)
-
-
-def test_the_worst_fee_is_reached_by_a_fill_for_each_lot() -> None:
-    """The bound is tight: lot by lot at the worst price costs just that."""
-    assert worst_fee_minor(333, 7, 1, 1, 5) == sum(fee_minor(333, 5) for _ in range(7))
-
-
-def test_a_rebate_is_not_counted_on() -> None:
-    """Where both rates are rebates the worst fee is none."""
-    assert worst_fee_minor(100, 10, 1, -5, -1) == 0
 
 
 def test_margin_is_rounded_up() -> None:
