@@ -19,7 +19,8 @@ DONE: Final = 0  # and of one that was not refused
 NO_ORDER: Final = -1
 
 ALL: Final = ""  # stands for every account or instrument in a key
-CURSOR: Final = "margin"  # the one key of the section of cursors
+MARGIN_CURSOR: Final = "margin"  # the keys of the section of cursors: the next account to be looked at
+VARIATION_CURSOR: Final = "variation"
 
 
 class AccountRow(Row, frozen=True, gc=False, array_like=True):
@@ -128,10 +129,22 @@ class CommandRow(Row, frozen=True, gc=False, array_like=True):
 
 
 class PositionRow(Row, frozen=True, gc=False, array_like=True):
-    """A holding: lots (short is negative) and its open cost in minor units, of the same sign."""
+    """A holding: lots (short is negative) and its open cost in minor units, of the same sign.
+
+    A future's ``session_end_ns``: the last session end that needs no variation of it any more, posted or older
+    than the position. It is asked for only while a session end is being worked off.
+    """
 
     quantity_lots: int
     open_cost_minor: int
+    session_end_ns: int = 0
+
+
+class VariationRow(Row, frozen=True, gc=False, array_like=True):
+    """A session end of a future that is being worked off, and its mark."""
+
+    mark_price_ticks: int
+    session_end_ns: int
 
 
 class CashRow(Row, frozen=True, gc=False, array_like=True):
@@ -192,6 +205,7 @@ class RiskTables(Tables):
         self.sweeps: Section[int, SweepRow] = self._section("sweeps", 12, int, SweepRow)
         self.deficits: Section[str, bool] = self._section("deficits", 13, str, bool)
         self.cursors: Section[str, int] = self._section("cursors", 14, str, int)
+        self.variations: Section[str, VariationRow] = self._section("variations", 15, str, VariationRow)
 
 
 def pair(first: str, second: str) -> str:

@@ -14,16 +14,16 @@ from typing import Final, assert_never
 import msgspec
 from sortedcontainers import SortedSet
 
-from agents.rules.money import Booked, book_fill, book_variation, fits, notional_minor
+from agents.rules.budget import Budget
+from agents.rules.money import Booked, book_fill, book_variation, fits
 from agents.rules.outbox import Outbox, Place
 from agents.rules.reference import CLEARING, HOUSE, OUTSIDE
 from schemas import control_events, events
-from schemas.control_events import ClockTicked, InstrumentDefined
+from schemas.control_events import ClockTicked
 from schemas.envelopes import AccountEventItem
-from schemas.events import CashDeposited, CashWithdrawn, MarkChanged, OrderFilled
+from schemas.events import CashDeposited, CashWithdrawn, MarkChanged, OrderFilled, SessionEnded
 from schemas.ids import trade_id as numbered_id
 from schemas.maximums import NANOSECONDS_PER_DAY, SETTLEMENTS_PER_RECORD
-from schemas.reference import Instrument
 from schemas.settlement_events import (
     BalanceChanged,
     CashReleased,
@@ -39,14 +39,12 @@ from tables.settlement import (
     LEDGER,
     BalanceKey,
     BalanceRow,
-    FutureRow,
     LedgerRow,
     PositionRow,
     SettlementTables,
     VariationRow,
 )
 
-_MINUTE_NS: Final = 60 * 1_000_000_000
 _WEEKDAYS: Final = 5
 _EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
 
@@ -67,13 +65,14 @@ class Settlement:
         self._outside = f"{OUTSIDE}{partition}"
         self._ledger = tables.ledger.get(LEDGER, LedgerRow())
         self._next_posting = self._ledger.next_posting
+        self._budget = Budget(SETTLEMENTS_PER_RECORD)
         self._due = SortedSet(tables.releases)
         self._holders: dict[str, SortedSet[str]] = {}
         for (account, instrument), position in tables.positions.items():
             self._index(account, instrument, position)
         self._moves: dict[BalanceKey, int] = {}  # what the item at hand moves; empty between items
 
-    def apply(self, item: AccountEventItem, place: Place, outbox: Outbox) -> None:  # noqa: ARG002  (as above)
+    def apply(self, item: AccountEventItem, place: Place, outbox: Outbox) -> None:
         """Takes one item; its postings balance."""
         match item:
             case OrderFilled():
@@ -81,11 +80,11 @@ class Settlement:
             case CashDeposited() | CashWithdrawn():
                 self._move_cash(item, outbox)
             case ClockTicked():
-                self._tick(item, outbox)
+                self._tick(item, place, outbox)
+            case SessionEnded():
+                self._end_session(item, place, outbox)
             case MarkChanged():
                 self._tables.marks[item.instrument] = item.price_ticks
-            case InstrumentDefined():
-                self._define(item.instrument)
             case (
                 events.OrderAccepted()
                 | events.OrderRejected()
@@ -99,6 +98,7 @@ class Settlement:
                 | events.OrdersRemoved()
                 | events.MassCancelled()
                 | events.CommandRefused()
+                | control_events.InstrumentDefined()
                 | control_events.AccountDefined()
                 | control_events.LimitsChanged()
                 | control_events.TradingHalted()
@@ -115,7 +115,11 @@ class Settlement:
 
     def _fill(self, fill: OrderFilled, outbox: Outbox) -> None:
         account, instrument, terms = fill.account, fill.instrument, fill.terms
-        held = self._tables.positions.get((account, instrument)) or PositionRow(terms.kind, terms.currency)
+        held = self._tables.positions.get((account, instrument)) or PositionRow(
+            terms.kind, terms.currency, terms.minor_per_tick_lot
+        )
+        if variation := self._tables.variations.get(instrument):
+            held = self._vary(account, instrument, held, variation, fill.at_ns, outbox)
         booked = book_fill(
             held.quantity_lots,
             held.open_cost_minor,
@@ -133,10 +137,12 @@ class Settlement:
             PositionRow(
                 held.kind,
                 held.currency,
+                held.minor_per_tick_lot,
                 booked.quantity_lots,
                 booked.open_cost_minor,
                 held.realised_profit_minor + booked.realised_profit_minor,
                 held.version + 1,
+                held.session_end_ns,
             ),
             fill.at_ns,
             outbox,
@@ -204,28 +210,27 @@ class Settlement:
         self._transfer(kind, debit, credit, item.currency, amount, item.command_id, item.at_ns, outbox)
         self._balance(item.at_ns, outbox)
 
-    # The clock: at most so many settlements a tick, and the rest with the next ones.
+    # Session ends and the clock: at most so many settlements a record, and the rest with the next ticks.
 
-    def _tick(self, tick: ClockTicked, outbox: Outbox) -> None:
-        last_ns, now_ns = self._ledger.tick_ns, tick.tick_ns
-        if last_ns is not None:
-            self._end_sessions(last_ns, now_ns)
-        self._set_ledger(tick_ns=now_ns)
-        left = SETTLEMENTS_PER_RECORD - self._release(tick, outbox)
+    def _end_session(self, item: SessionEnded, place: Place, outbox: Outbox) -> None:
+        """Posts the variation of all who hold the future here and now; others have nothing to gain or lose.
+
+        A position that must wait is varied before its next fill, so for all of them it is as if at once.
+        """
+        if self._holders.get(item.instrument):
+            variation = VariationRow(item.mark_price_ticks, item.session_end_ns)
+            self._tables.variations[item.instrument] = variation
+            self._vary_holders(item.instrument, item.at_ns, place, outbox)
+
+    def _tick(self, tick: ClockTicked, place: Place, outbox: Outbox) -> None:
+        self._budget.spend(self._release(tick, self._budget.left(place), outbox))
         for instrument in sorted(self._tables.variations):
-            left -= self._vary(instrument, left, tick, outbox)
+            self._vary_holders(instrument, tick.at_ns, place, outbox)
 
-    def _end_sessions(self, last_ns: int, now_ns: int) -> None:
-        for instrument, future in self._tables.futures.items():
-            mark = self._tables.marks.get(instrument)
-            end_ns = future.session_end_minute_utc * _MINUTE_NS
-            ended = (last_ns - end_ns) // NANOSECONDS_PER_DAY < (now_ns - end_ns) // NANOSECONDS_PER_DAY
-            if ended and mark is not None:  # without a mark there was no trade, so nobody holds it
-                self._tables.variations[instrument] = VariationRow(mark, "")
-
-    def _release(self, tick: ClockTicked, outbox: Outbox) -> int:
+    def _release(self, tick: ClockTicked, most: int, outbox: Outbox) -> int:
+        """Releases at most so many receipts whose day has come; gives how many."""
         today, count = tick.tick_ns // NANOSECONDS_PER_DAY, 0
-        while count < SETTLEMENTS_PER_RECORD and self._due and self._due[0][0] <= today:
+        while count < most and self._due and self._due[0][0] <= today:
             key = day, account, currency = self._due.pop(0)
             amount = self._tables.releases.pop(key)
             released = CashReleased(
@@ -241,53 +246,60 @@ class Settlement:
             count += 1
         return count
 
-    def _vary(self, instrument: str, most: int, tick: ClockTicked, outbox: Outbox) -> int:
-        """Settles the variation of at most so many holders, by name; gives how many."""
+    def _vary_holders(self, instrument: str, at_ns: int, place: Place, outbox: Outbox) -> None:
+        """Goes on with a session end, holder by holder, by name, as far as the record's budget reaches."""
         variation = self._tables.variations[instrument]
-        holders = self._holders.get(instrument, SortedSet())
+        holders, most = self._holders[instrument], self._budget.left(place)
         start = holders.bisect_right(variation.after_account)
         accounts = holders[start : start + most]
         for account in accounts:
-            self._vary_one(account, instrument, variation.mark_price_ticks, tick.at_ns, outbox)
-        self._balance(tick.at_ns, outbox)
-        if start + most < len(holders):
-            after = accounts[-1] if accounts else variation.after_account
-            self._tables.variations[instrument] = VariationRow(variation.mark_price_ticks, after)
-        else:
+            held = self._tables.positions[account, instrument]
+            self._vary(account, instrument, held, variation, at_ns, outbox)
+        self._budget.spend(len(accounts))
+        self._balance(at_ns, outbox)
+        if start + most >= len(holders):
             del self._tables.variations[instrument]
-        return len(accounts)
+        elif accounts:
+            after = msgspec.structs.replace(variation, after_account=accounts[-1])
+            self._tables.variations[instrument] = after
 
-    def _vary_one(self, account: str, instrument: str, mark: int, at_ns: int, outbox: Outbox) -> None:
-        held = self._tables.positions[account, instrument]
-        unit = self._tables.futures[instrument].minor_per_tick_lot
-        amount = notional_minor(mark, held.quantity_lots, unit) - held.open_cost_minor
+    def _vary(
+        self,
+        account: str,
+        instrument: str,
+        held: PositionRow,
+        variation: VariationRow,
+        at_ns: int,
+        outbox: Outbox,
+    ) -> PositionRow:
+        """Posts a position's variation if it still waits for it; gives the position, for which none waits."""
+        if held.session_end_ns == variation.session_end_ns:
+            return held
+        amount = book_variation(
+            held.quantity_lots, held.open_cost_minor, variation.mark_price_ticks, held.minor_per_tick_lot
+        )
+        position = msgspec.structs.replace(held, session_end_ns=variation.session_end_ns)
         if not amount:
-            return
+            return position
         settled = VariationSettled(
             account=account,
             instrument=instrument,
             currency=held.currency,
-            mark_price_ticks=mark,
+            mark_price_ticks=variation.mark_price_ticks,
+            session_end_ns=variation.session_end_ns,
             amount_minor=amount,
             at_ns=at_ns,
         )
         self._say(outbox, settled)
-        outbox.send(ACCOUNT_COMMANDS, self._partition, settled)
-        cost, cash = book_variation(held.quantity_lots, held.open_cost_minor, amount)
-        self._transfer("VARIATION", self._clearing, account, held.currency, cash, instrument, at_ns, outbox)
+        self._transfer("VARIATION", self._clearing, account, held.currency, amount, instrument, at_ns, outbox)
         position = msgspec.structs.replace(
-            held,
-            open_cost_minor=cost,
-            realised_profit_minor=held.realised_profit_minor + cash,
+            position,
+            open_cost_minor=held.open_cost_minor + amount,
+            realised_profit_minor=held.realised_profit_minor + amount,
             version=held.version + 1,
         )
         self._hold(account, instrument, position, at_ns, outbox)
-
-    def _define(self, instrument: Instrument) -> None:
-        if instrument.kind == "FUTURE":
-            self._tables.futures[instrument.symbol] = FutureRow(
-                instrument.currency, instrument.minor_per_tick_lot, instrument.session_end_minute_utc
-            )
+        return position
 
     # The books.
 
@@ -374,11 +386,8 @@ class Settlement:
                 ),
             )
         if self._next_posting != self._ledger.next_posting:
-            self._set_ledger(tick_ns=self._ledger.tick_ns)
-
-    def _set_ledger(self, tick_ns: int | None) -> None:
-        self._ledger = LedgerRow(self._next_posting, tick_ns)
-        self._tables.ledger[LEDGER] = self._ledger
+            self._ledger = LedgerRow(self._next_posting)
+            self._tables.ledger[LEDGER] = self._ledger
 
     def _say(self, outbox: Outbox, event: SettlementEvent) -> None:
         outbox.send(SETTLEMENT_EVENTS, self._partition, event)

@@ -12,10 +12,11 @@ from zlib import crc32
 
 import msgspec
 
+from agents.rules.budget import Budget
 from agents.rules.money import fee_minor
 from agents.rules.outbox import Outbox
 from schemas.book_commands import Terms
-from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY
+from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY, SETTLEMENTS_PER_RECORD
 from schemas.partitioner import partition_of
 from schemas.record import Record, Side
 from schemas.reference import Account, Instrument
@@ -70,6 +71,7 @@ class Holding(msgspec.Struct, gc=False):
     required_minor: int = 0
     value_minor: int = 0
     gross_minor: int = 0
+    session_end_ns: int = 0
 
 
 class Purse(msgspec.Struct, gc=False):
@@ -118,6 +120,7 @@ class Desk:
         self.counts = counts
         self.partition = partition
         self.valuation = 0
+        self.budget = Budget(SETTLEMENTS_PER_RECORD)
         self.drift_e9 = 0
         self._round = 0
         self._farthest_e9 = 0  # of the moves of this round
@@ -208,9 +211,14 @@ class Desk:
         self.tables.cash[purse.key] = CashRow(cash_minor, unsettled_minor)
 
     def set_position(self, holding: Holding, purse: Purse, quantity_lots: int, cost_minor: int) -> None:
-        """Replaces a position; one that is flat has no row."""
+        """Replaces a position; a flat one has no row, and one that opens no part in sessions that have ended."""
         if quantity_lots:
-            self.tables.positions[holding.key] = PositionRow(quantity_lots, cost_minor)
+            if not holding.quantity_lots:
+                varied = self.tables.variations.get(holding.market.instrument.symbol)
+                holding.session_end_ns = varied.session_end_ns if varied else 0
+            self.tables.positions[holding.key] = PositionRow(
+                quantity_lots, cost_minor, holding.session_end_ns
+            )
         else:
             self.tables.positions.pop(holding.key, None)
         _take_position(holding, purse, quantity_lots, cost_minor)
@@ -258,6 +266,7 @@ class Desk:
             holding = self.holding(ledger, self.markets[symbol])
             purse = ledger.purses[holding.terms.currency]
             _take_position(holding, purse, position.quantity_lots, position.open_cost_minor)
+            holding.session_end_ns = position.session_end_ns
         for order_id, order in self.tables.orders.items():
             name = pair(order.account, order.client_order_id)
             if name not in self.tables.commands:

@@ -4,9 +4,9 @@ Answers carry absolute quantities (cum, leaves). An answer about an order that i
 is a broken invariant: risk and matching disagree, and the worker stops.
 """
 
-from agents.rules.money import book_fill, book_variation
+from agents.rules.money import book_fill
 from agents.rules.outbox import Outbox, Place
-from agents.rules.risk import outcomes
+from agents.rules.risk import outcomes, variation
 from agents.rules.risk.desk import Desk, Holding, Ledger, Purse, change_of, claim_of, move_claim
 from agents.rules.risk.margin import revalue
 from schemas.events import (
@@ -21,7 +21,7 @@ from schemas.events import (
     OrderTriggered,
     ReplaceRejected,
 )
-from schemas.settlement_events import CashReleased, VariationSettled
+from schemas.settlement_events import CashReleased
 from tables.lifecycle import Event, advance
 from tables.risk import DONE, PENDING, CommandRow, OrderRow, PendingReplace, pair
 
@@ -50,6 +50,8 @@ def filled(desk: Desk, item: OrderFilled, place: Place, outbox: Outbox) -> None:
     """A fill moves the position and cash, and releases what it used."""
     order = desk.tables.orders[item.order_id]
     held = _, holding, purse = desk.held_by(order)
+    if desk.tables.variations:
+        variation.settle(desk, holding, purse)
     booked = book_fill(
         holding.quantity_lots,
         holding.open_cost_minor,
@@ -166,17 +168,6 @@ def cash_released(desk: Desk, item: CashReleased, place: Place, outbox: Outbox) 
     """Receipts may be withdrawn from their settlement day on."""
     purse = desk.purse(desk.ledgers[item.account], item.currency)
     desk.set_cash(purse, purse.cash_minor, purse.unsettled_minor - item.amount_minor)
-
-
-def variation_settled(desk: Desk, item: VariationSettled, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
-    """A future's profit or loss of the session is in cash, and no longer in the position."""
-    ledger = desk.ledgers[item.account]
-    holding = ledger.holdings[item.instrument]
-    purse = ledger.purses[item.currency]
-    cost, cash = book_variation(holding.quantity_lots, holding.open_cost_minor, item.amount_minor)
-    desk.set_position(holding, purse, holding.quantity_lots, cost)
-    desk.set_cash(purse, purse.cash_minor + cash, purse.unsettled_minor)
-    revalue(desk, holding, purse)
 
 
 def _resize(desk: Desk, item: OrderFilled | OrderReduced, order: OrderRow, held: Held, event: Event) -> None:

@@ -48,6 +48,10 @@ def _check_totals(name: str, ledger: Ledger, fresh: Ledger) -> None:
                 anew.open_minor,
                 anew.fees_minor,
             )
+        if anew is not None and holding.quantity_lots:
+            assert holding.session_end_ns == anew.session_end_ns, (
+                f"{name} {symbol}: not the row's session end"
+            )
         assert totals == expected, f"{name} {symbol}: {totals} is kept, the rows need {expected}"
         assert min(holding.buy_lots, holding.sell_lots, holding.open_minor, holding.fees_minor) >= 0, name
     assert set(fresh.holdings) <= set(ledger.holdings), f"{name} holds what it does not know"

@@ -162,6 +162,22 @@ def test_what_fits_can_be_negated() -> None:
 
 
 def test_variation_moves_cash_and_cost_alike() -> None:
-    """What a variation adds to cash it adds to the cost, so equity stays; on a flat position nothing moves."""
-    assert book_variation(-3, -300, -30) == (-330, -30)
-    assert book_variation(0, 0, 50) == (0, 0)
+    """A variation brings a position's cost to its worth at the mark, of either sign; a flat one has none."""
+    assert [book_variation(3, 300, mark, 2) for mark in (40, 50, 60)] == [-60, 0, 60]
+    assert [book_variation(-3, -300, mark, 2) for mark in (40, 50, 60)] == [60, 0, -60]
+    assert book_variation(0, 0, 60, 2) == 0
+
+
+@given(
+    st.integers(-(10**6), 10**6), st.integers(-(10**9), 10**9), st.integers(1, 10**4), st.integers(1, 10**4)
+)
+def test_variations_add_up(lots: int, cost: int, first: int, second: int) -> None:
+    """Two sessions' variations come to that of the second alone, so one that waited for both loses nothing."""
+    one = book_variation(lots, cost, first, 3)
+    assert one + book_variation(lots, cost + one, second, 3) == book_variation(lots, cost, second, 3)
+
+
+def test_a_variation_must_fit() -> None:
+    """A mark at which a position cannot be counted stops the stage."""
+    with pytest.raises(AssertionError, match="leave int64"):
+        book_variation(2, 0, INT64_MAX // 2 + 1, 1)
