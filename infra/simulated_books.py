@@ -24,11 +24,11 @@ from agents.rules.matching import Matching
 from agents.rules.outbox import Outbox, Place
 from connectors import json_commands as lines
 from connectors.decimals import DEFAULT_GRIDS, DEFAULT_STEP_E9, Units
+from connectors.event_forms import EventForms
 from connectors.json_commands import LineError, Refused
 from connectors.json_events import (
     CommandRefusedLine,
     Event,
-    EventForms,
     MassCancelledLine,
     OrderAcceptedLine,
     OrderCancelledLine,
