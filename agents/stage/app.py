@@ -16,7 +16,7 @@ from faust.types import TP
 from agents.stage.config import StageConfig
 from agents.stage.consumer import BatchTransport
 from agents.stage.death import Death
-from agents.stage.errors import StageError
+from agents.stage.errors import Fenced
 from agents.stage.fetch import Batch, FetchThread
 from tables.checkpointed.faust_table import CheckpointedTables
 
@@ -113,10 +113,10 @@ class StageApp(faust.App):
         return asyncio.run_coroutine_threadsafe(self._committed(places), self.loop).result()
 
     def commit_places(self, positions: Mapping[TP, int]) -> None:
-        """Stores places in the group; waits, off the loop. StageError if this worker is no longer a member."""
+        """Stores places in the group; waits, off the loop. Fenced if this worker is no longer a member."""
         future = asyncio.run_coroutine_threadsafe(self.consumer._commit(positions), self.loop)  # noqa: SLF001
         if not future.result():
-            raise StageError("the group did not take the offsets: this worker is no longer a member")
+            raise Fenced("the group did not take the offsets: this worker is no longer a member")
 
     async def _committed(self, places: Iterable[TP]) -> Mapping[TP, int]:
         group = self.consumer._thread  # noqa: SLF001 - Faust has no call for it
