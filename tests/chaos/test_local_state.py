@@ -1,10 +1,6 @@
 """The local store lies, is broken, gone or full: the changelog is the truth; without that, nobody starts."""
 
-import os
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,6 +15,7 @@ from infra.supervisor import State
 from schemas.commands import MassCancel
 from tables.checkpointed.rocks import STATE_KEY, RocksStore
 from tests.chaos.harness import Chaos
+from tests.disks import NEEDS_ROOT, fill, small_disk
 
 pytestmark = pytest.mark.chaos
 
@@ -144,35 +141,14 @@ def test_partition_comes_back_after_compaction(chaos: Chaos) -> None:
     restart_over(chaos, "risk")
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A disk of its own under a folder, small enough to fill."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={STATE_DISK}", "tmpfs", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Leaves no byte free."""
-    with ballast.open("ab", buffering=0) as file:
-        for size in (2**20, 2**12, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk; CI is root")
+@NEEDS_ROOT
 def test_disk_of_the_state_is_full(chaos: Chaos) -> None:
     """A worker whose state finds no space ends with a line that says so, and comes back when there is some."""
     folder = chaos.state_folder("matching")
     chaos.stop("matching")
     shutil.rmtree(folder)
     folder.mkdir()
-    with small_disk(folder):
+    with small_disk(folder, STATE_DISK):
         chaos.start("matching")
         chaos.until_ready()
         told = len(chaos.lines)
