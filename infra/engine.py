@@ -8,7 +8,7 @@ from infra import topics_admin
 from infra.embedded.broker import EmbeddedBroker
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
-from infra.settings import Settings
+from infra.settings import PORT_MAX, Settings
 from infra.supervisor import Program, State, Supervisor
 from infra.workers import Worker
 
@@ -161,6 +161,10 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
 
 
 def _view_ports(first: int, count: int) -> tuple[int, ...]:
+    if first + count - 1 > PORT_MAX:
+        raise PortError(
+            f"TRADING_VIEWS_PORT={first} leaves no ports for {count} workers: set it to {PORT_MAX - count + 1} at most"
+        )
     return tuple(range(first, first + count)) if first else free_ports(count)
 
 

@@ -26,7 +26,8 @@ PREFIX = "TRADING_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = "trading.toml"
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
+PORT_MAX = 65_535
+Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
 # An id keeps nine bits for the partition (schemas/ids.py).
 Partitions = Annotated[int, Field(ge=1, le=512)]
 # A topic's name takes no other characters; without dots no two names are one to Kafka's metrics.
