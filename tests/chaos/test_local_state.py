@@ -1,6 +1,7 @@
 """The local store lies, is broken, gone or full: the changelog is the truth; without that, nobody starts."""
 
 import shutil
+import time
 from pathlib import Path
 
 import msgspec
@@ -10,8 +11,12 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from rocksdict import Options, Rdict
 
-from agents.stage.recovery import TOMBSTONES_KEPT_NS
+from agents.risk import RISK_STAGE
+from agents.stage.fold import Fold
+from agents.stage.kafka_world import KafkaWorld
+from agents.stage.recovery import TOMBSTONES_KEPT_NS, recover
 from infra.supervisor import State
+from infra.worker import stage_config
 from schemas.commands import MassCancel
 from tables.checkpointed.rocks import STATE_KEY, RocksStore
 from tests.chaos.harness import Chaos
@@ -57,6 +62,22 @@ def age(folder: Path) -> None:
     next_offset, written_at_ns = msgspec.msgpack.decode(store[STATE_KEY] or b"", type=tuple[int, int])
     store[STATE_KEY] = msgspec.msgpack.encode((next_offset, written_at_ns - FOUR_DAYS_NS))
     store.close()
+
+
+def risen(chaos: Chaos, folder: Path, partition: int) -> set[bytes]:
+    """The keys that recovery finds in a local store of risk and behind it in the changelog, no worker having it."""
+    world = KafkaWorld(RISK_STAGE, stage_config(chaos.settings, "a", "0"))
+    store = RocksStore(folder)
+    recovered = recover(
+        lambda: Fold(RISK_STAGE, chaos.counts, partition),
+        None,
+        world.changelog(partition),
+        store,
+        world.inbox(partition),
+        time.time_ns(),
+    )
+    store.close()
+    return {key for key, value in recovered.fold.tables.entries() if value is not None}
 
 
 def restart_over(chaos: Chaos, stage: str) -> None:
@@ -134,6 +155,8 @@ def test_partition_comes_back_after_compaction(chaos: Chaos) -> None:
         chaos, ResourceType.TOPIC, changelog, COMPACT_LATER
     )  # an audit needs what its checkpoint holds
     chaos.stop("risk", 0)
+    young = [risen(chaos, old / str(it), it) & gone for it, gone in enumerate(dead)]
+    assert all(young), "a store believed to be young must let the dead rise, or this test proves nothing"
     shutil.rmtree(chaos.state_folder("risk"))
     shutil.copytree(old, chaos.state_folder("risk"))
     for partition in chaos.partitions("risk"):
