@@ -61,13 +61,20 @@ class Stage(msgspec.Struct, frozen=True):
 class Checkpoint(NamedTuple):
     """The changes since the last one, and the META that they stand for."""
 
-    changes: list[tuple[Section[Any, Any], Any, Any]]
+    changes: list[tuple[Section[Any, Any], dict[Any, Any]]]
     meta: Meta
+
+    @property
+    def key_count(self) -> int:
+        """How many rows it writes."""
+        return sum(len(rows) for _, rows in self.changes)
 
     def entries(self) -> Iterable[Change]:
         """What goes to the changelog, META last."""
-        for section, key, row in self.changes:
-            yield section.encode(key, row)
+        for section, rows in self.changes:
+            encode = section.encode
+            for key, row in rows.items():
+                yield encode(key, row)
         yield META_KEY, encode_meta(self.meta)
 
 
