@@ -26,6 +26,7 @@ from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
+from infra.processes import free_ports
 from infra.settings import Settings
 from infra.workers import Worker
 from schemas.topics import PartitionCounts
@@ -52,7 +53,7 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     Example:
       trading worker risk settlement --replica b
     """  # noqa: D301
-    settings = Settings.load()
+    settings = _with_a_port(Settings.load())
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     config = stage_config(settings, replica, number)
@@ -65,6 +66,11 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
         asyncio.run(run())
     else:
         uvloop.run(run())
+
+
+def _with_a_port(settings: Settings) -> Settings:
+    """A free port for the views where any will do: others must be told one before the server has it."""
+    return settings if settings.views_port else settings.model_copy(update={"views_port": free_ports(1)[0]})
 
 
 def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:

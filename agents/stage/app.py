@@ -11,13 +11,15 @@ from typing import Any, Protocol
 
 import faust
 from aiokafka import TopicPartition
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types import TP
 
 from agents.stage.config import StageConfig
 from agents.stage.consumer import BatchTransport
 from agents.stage.death import Death
-from agents.stage.errors import StageError
+from agents.stage.errors import Fenced
 from agents.stage.fetch import Batch, FetchThread
+from agents.stage.membership import former_self, leave
 from schemas.topics import INBOXES
 from tables.checkpointed.faust_table import CheckpointedTable, CheckpointedTables
 
@@ -116,15 +118,26 @@ class StageApp(faust.App):
         return asyncio.run_coroutine_threadsafe(self._committed(places), self.loop).result()
 
     def commit_places(self, positions: Mapping[TP, int]) -> None:
-        """Stores places in the group; waits, off the loop. StageError if this worker is no longer a member."""
+        """Stores places in the group; waits, off the loop. Fenced if this worker is no longer a member."""
         future = asyncio.run_coroutine_threadsafe(self.consumer._commit(positions), self.loop)  # noqa: SLF001
         if not future.result():
-            raise StageError("the group did not take the offsets: this worker is no longer a member")
+            raise Fenced("the group did not take the offsets: this worker is no longer a member")
 
     async def _committed(self, places: Iterable[TP]) -> Mapping[TP, int]:
         group = self.consumer._thread  # noqa: SLF001 - Faust has no call for it
         ask = group._ensure_consumer().committed  # noqa: SLF001
         return {tp: await group.call_thread(ask, TopicPartition(*tp)) or 0 for tp in places}
+
+    async def on_start(self) -> None:
+        """Leaves the group where this worker was known at another address, before it joins."""
+        known = self.conf.id, self.conf.consumer_group_instance_id, self.conf.broker_client_id
+        former = await asyncio.to_thread(former_self, self.config.kafka, *known)
+        if former is not None:
+            log.info("%s has moved to %s: it joins its group anew", self.conf.id, self.config.views_url)
+            auth = credentials_to_aiokafka_auth(self.conf.broker_credentials)
+            servers = str(self.config.kafka["bootstrap.servers"])
+            await leave({"bootstrap_servers": servers, **auth}, self.conf.id, former)
+        await super().on_start()
 
     async def on_started(self) -> None:
         """Starts the threads once Faust is up."""

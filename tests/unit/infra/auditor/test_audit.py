@@ -347,6 +347,16 @@ def test_what_is_under_way_is_named() -> None:
         find_cut(engine.log, ENV, COUNTS, 0)
 
 
+def test_garbage_that_no_stage_has_passed_is_named() -> None:
+    """A record that its stage cannot have read ends the wait for quiet with its place, and with what steps over it."""
+    engine = traded(7, 300)
+    offset = len(engine.log.records[ACCOUNT_COMMANDS, 1])
+    engine.append((ACCOUNT_COMMANDS, 1), b"garbage")
+    named = rf"account-commands 1 at {offset} cannot be decoded .* `trading skip risk 1 {offset}`"
+    with pytest.raises(AuditError, match=named):
+        find_cut(engine.log, ENV, COUNTS, 0)
+
+
 def test_what_ticks_do_behind_the_cut_is_left_out() -> None:
     """Ticks that some stages have done and checkpointed, and others not, break nothing."""
     engine = traded(8, 300)
