@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from agents.rules import settlement
 from agents.rules.risk import desk
+from agents.rules.settlement import journal
 from schemas.maximums import SETTLEMENTS_PER_RECORD
 from schemas.topics import PartitionCounts
 from tests.property.whole_engine import WholeEngine
@@ -23,7 +23,7 @@ def test_conservation_through_all_stages(counts: tuple[int, int], seed: int, bud
     session end when it reads the next fill.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (desk, settlement):
+        for module in (desk, journal):
             patch.setattr(module, "SETTLEMENTS_PER_RECORD", budget)
         engine = WholeEngine(PartitionCounts(*counts), Random(seed))
         for _ in range(6):

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from agents.rules import settlement
 from agents.rules.risk import desk
+from agents.rules.settlement import journal
 from infra.worker import STAGES, stage_named
 from schemas.topics import ACCOUNT_COMMANDS, CONTROL, PartitionCounts
 from tests.simulation.engine import Engine
@@ -60,7 +60,7 @@ def test_outputs_and_tables_equal_an_offline_fold(first: int) -> None:
     for seed in range(first, min(first + CHUNK, SEEDS)):
         try:
             with pytest.MonkeyPatch.context() as patch:
-                for module in (settlement, desk) if seed % 2 else ():  # session ends go on from tick to tick
+                for module in (journal, desk) if seed % 2 else ():  # session ends go on from tick to tick
                     patch.setattr(module, "SETTLEMENTS_PER_RECORD", 1)
                 happened += run(seed).happened
         except Exception as error:

@@ -1,13 +1,13 @@
 """Settlement books fills and cash."""
 
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from agents.rules.outbox import Outbox, Place
-from agents.rules.settlement import Settlement, check_settlement, settlement_day
+from agents.rules.settlement import HANDLERS, Settlement, check_settlement, settlement_day
 from schemas.book_commands import Terms
 from schemas.control_events import ClockTicked
 from schemas.envelopes import AccountEventItem
@@ -405,3 +405,8 @@ def test_a_session_end_behind_another_takes_both() -> None:
         (accounts[-1], 30)
     ]
     assert {tables.positions[it, "X"].open_cost_minor for it in accounts} == {130}
+
+
+def test_every_item_of_the_inbox_has_a_handler() -> None:
+    """Whatever stands in account-events is handled, and nothing else is."""
+    assert set(HANDLERS) == set(get_args(AccountEventItem))

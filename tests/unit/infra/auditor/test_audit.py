@@ -371,7 +371,7 @@ def test_what_ticks_do_behind_the_cut_is_left_out() -> None:
 
 def test_a_session_end_half_worked_off_is_no_breach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions that still wait for their variation at the cut count as if they had it, from a snapshot too."""
-    for module in ("agents.rules.settlement", "agents.rules.risk.desk"):
+    for module in ("agents.rules.settlement.journal", "agents.rules.risk.desk"):
         monkeypatch.setattr(f"{module}.SETTLEMENTS_PER_RECORD", 1)
     engine = traded(11)
     engine.now_ns += NANOSECONDS_PER_DAY
