@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from schemas.topics import PartitionCounts
 from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
+GIVES_WAY: Final = {"settlement": 5}  # by how much (nice): nobody waits for it as for the answer to an order
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -56,6 +58,7 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     settings = _with_a_port(Settings.load())
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.nice(min(GIVES_WAY.get(it, 0) for it in stages))
     config = stage_config(settings, replica, number)
     words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
