@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     """Engine time for which command ids are kept, in hours; an older command is refused."""
     checkpoint_interval_ms: Annotated[int, Field(ge=10, le=60_000)] = 500
     """Longest time between two checkpoints of a partition, in ms, 10 to 60000."""
-    checkpoint_dirty_keys: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    checkpoint_dirty_keys: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     """Changed keys that start a checkpoint before its time; the fold waits at twice as many."""
     store_interval_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 10_000
     """Longest time between two writes of what was committed to RocksDB, in ms; it only shortens a start."""

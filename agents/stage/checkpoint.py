@@ -4,7 +4,9 @@ take (in one step, between two records) -> outputs before it are acknowledged ->
 transaction -> much later the local store. A crash anywhere repeats outputs, which readers drop.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from agents.stage import crash_points
 from agents.stage.errors import CommitDoubtful, Fenced, StateUnwritable
@@ -19,6 +21,12 @@ from tables.checkpointed.ports import (
 )
 from tables.meta import META_KEY
 from tables.section import Change
+
+SLICE: Final = (
+    64  # rows between two pauses (100 us): without them the fold's thread fights for the interpreter
+)
+PAUSE_S: Final = 0.0005
+PAUSES: Final = 100  # at most: on full cores each is longer than that, and the fold must not wait for room
 
 
 class Checkpointer:
@@ -38,7 +46,7 @@ class Checkpointer:
         crash_points.reach(crash_points.BEFORE_COMMIT)
         written: dict[bytes, bytes | None] = {}
         try:
-            self.changelog_end = self._changelog.commit(_noted(checkpoint.entries(), written))
+            self.changelog_end = self._changelog.commit(_paced(checkpoint, written))
         except ChangelogFenced as error:
             raise Fenced(f"another worker owns the partition: {error}") from error
         except ChangelogDoubtful as error:
@@ -64,7 +72,11 @@ class Checkpointer:
         self._store.close()
 
 
-def _noted(entries: Iterable[Change], written: dict[bytes, bytes | None]) -> Iterator[Change]:
-    for entry in entries:
-        written[entry[0]] = entry[1]
-        yield entry
+def _paced(checkpoint: Checkpoint, written: dict[bytes, bytes | None]) -> Iterator[Change]:
+    """Notes what is written, and leaves the interpreter to the fold's thread between two slices."""
+    slice_ = max(SLICE, checkpoint.key_count // PAUSES)
+    for count, (key, value) in enumerate(checkpoint.entries(), 1):
+        written[key] = value
+        yield key, value
+        if not count % slice_:
+            time.sleep(PAUSE_S)

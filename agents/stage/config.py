@@ -28,7 +28,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: float = 10.0
     tick_interval_ms: int = 100
     checkpoint_interval_s: float = 0.5
-    checkpoint_dirty_keys: int = 20_000
+    checkpoint_dirty_keys: int = 50_000
     store_interval_s: float = 10.0
     linger_ms: float = 0.2
     edge_pace_s: float = 0.004

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from tables.section import Change
 
 STATE_KEY: Final = b"\xff"  # sorts behind every section
 SLICE: Final = 100  # entries a write: a hundred microseconds, so that the fold's thread is not held up
+SLICES: Final = 2_000  # at most: a copy must end before as much again has changed
 CACHE: Final = Cache(32 * 2**20)  # shared: reads happen at start only
 
 
@@ -75,23 +75,23 @@ class RocksStore:
         self, entries: Iterable[Change], next_offset: int, between: Callable[[], None] = lambda: None
     ) -> None:
         """Writes changes and, last, the changelog offset they are complete to; StoreUnwritable if it cannot."""
-        remaining = iter(entries)
-        while self._write_slice(list(islice(remaining, SLICE))):
+        changes = list(entries)
+        slice_ = max(SLICE, len(changes) // SLICES)
+        for start in range(0, len(changes), slice_):
+            self._write_slice(changes[start : start + slice_])
             between()
         with self._writing() as db:
             db.put(STATE_KEY, msgspec.msgpack.encode((next_offset, time.time_ns())))
 
-    def _write_slice(self, part: list[Change]) -> bool:
-        if part:
-            with self._writing() as db:
-                batch = WriteBatch(raw_mode=True)
-                for key, value in part:
-                    if value is None:
-                        batch.delete(key)
-                    else:
-                        batch.put(key, value)
-                db.write(batch)
-        return bool(part)
+    def _write_slice(self, part: list[Change]) -> None:
+        with self._writing() as db:
+            batch = WriteBatch(raw_mode=True)
+            for key, value in part:
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            db.write(batch)
 
     @contextmanager
     def _writing(self) -> Iterator[Rdict]:
