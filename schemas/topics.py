@@ -46,6 +46,24 @@ INBOXES: Final = {
     "settlement": ACCOUNT_EVENTS,
 }
 
+# What is read for databases (see FLAT_TOPICS). `order-states` is a stage with an inbox; `projection` is an edge, it
+# keeps no state and so may read many topics. The engine and its audit know neither.
+ORDER_STATES_INBOX: Final = ACCOUNT_EVENTS
+PROJECTED: Final = (
+    ACCOUNT_EVENTS,
+    CONTROL_EVENTS,
+    TRADES,
+    MARKET_DATA,
+    SETTLEMENT_EVENTS,
+    RISK_EVENTS,
+    DEAD_LETTERS,
+)
+
+
+def inbox_of(stage: str) -> str:
+    """The one topic that a stage reads; KeyError for an edge."""
+    return ORDER_STATES_INBOX if stage == ORDER_STATES else INBOXES[stage]
+
 
 class Partitioning(Enum):
     """How many partitions a topic has: the engine's count of accounts' or books' partitions, or one."""
