@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     """Partitions of the topics keyed by instrument, 1 to 512; fixed when an engine is made."""
     clients: Annotated[tuple[Client, ...], AfterValidator(_distinct)] = ()
     """Clients with a topic of their own, orders.CLIENT, a JSON list of 1 to 64 letters, digits, _ and -: ["acme"]."""
+    epoch: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    """Which life of the engine this is; raise it when its topics are made anew, as ids then start again."""
     replication_factor: Annotated[int, Field(ge=1, le=32)] = 1
     """Copies of every partition; 3 in production, 1 on the embedded broker."""
     session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
