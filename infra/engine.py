@@ -9,7 +9,7 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
 from infra.settings import Settings
-from infra.supervisor import Program, State, Supervisor
+from infra.supervisor import Program, State, Supervisor, answers
 from infra.workers import Worker
 
 Report = Callable[[str], object]
@@ -133,7 +133,7 @@ class Engine:
             worker.name,
             worker.command(),
             settings.environment(),
-            f"{self.views[worker.name]}/health/ready",
+            answers(f"{self.views[worker.name]}/health/ready"),
             worker.last_words(settings.data_folder),
         )
 
