@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
+    "db": ("infra.commands.db:db", "Make and keep the tables in Postgres."),
     "broker": ("infra.commands.broker:broker", "Run the embedded broker alone, in the foreground."),
     "worker": (
         "infra.worker:worker",

@@ -113,8 +113,8 @@ def test_the_last_state_is_the_sources(chaos: Chaos, flat: str, kind: str, key: 
         if type(item).__name__ == kind
     }
 
-    def last() -> dict[object, Any]:
-        rows: dict[object, Any] = {}
+    def last() -> dict[tuple[str, str], Any]:
+        rows: dict[tuple[str, str], Any] = {}
         for _, row in records(chaos, flat):
             name = row.account, getattr(row, key)
             if name not in rows or row.version >= rows[name].version:
