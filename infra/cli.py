@@ -36,6 +36,10 @@ COMMANDS: Final = {
         "List, show and replay what could not be read.",
     ),
     "skip": ("infra.commands.skip:skip", "Make one inbox record a no-op, on every replica."),
+    "sinks": (
+        "infra.commands.sinks:sinks",
+        "Apply, show, restart the connectors; skip what one cannot store.",
+    ),
     "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),

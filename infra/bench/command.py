@@ -51,7 +51,7 @@ def bench(*, seconds: float, warm_up: float, rates: str, as_json: bool) -> None:
 def scratch(**overrides: object) -> Iterator[tuple[Settings, EmbeddedBroker]]:
     """A broker on free ports in a folder that goes afterwards, and settings for engines beside it."""
     with tempfile.TemporaryDirectory(prefix="trading-bench-") as folder:
-        settings = Settings.load(data_folder=Path(folder), views_port=0, **overrides)
+        settings = Settings.load(data_folder=Path(folder), views_port=0, sinks=False, **overrides)
         broker = EmbeddedBroker(
             settings.data_folder / "broker", heap_mb=settings.broker_heap_mb, java_home=settings.java_home
         )

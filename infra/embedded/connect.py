@@ -15,7 +15,6 @@ from infra.errors import OperatorError
 from infra.processes import LOOPBACK
 from infra.supervisor import Program, answers
 
-HEAP_MB: Final = 512
 # Folders of jars.lock; each is a plugin, with a class loader of its own.
 PLUGINS: Final = ("connect/apicurio-converter", "connect/debezium-jdbc")
 
@@ -34,10 +33,14 @@ class EmbeddedConnect:
         port: int,
         group: str,
         env: Mapping[str, str],
+        *,
+        heap_mb: int = 512,
+        replication: int = 1,
         java_home: Path | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.port = port
+        self._heap_mb, self._replication = heap_mb, replication
         self._bootstrap, self._group, self._env = bootstrap, group, env
         self._java_home = java_home
 
@@ -56,12 +59,12 @@ class EmbeddedConnect:
         program, jars = java(self._java_home), class_path()
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "worker.properties"
-        file.write_text(_properties(self._bootstrap, self.port, self._group, _plugins(program, jars)))
+        file.write_text(self._properties(_plugins(program, jars)))
         return Program(
             "connect",
             (
                 str(program),
-                *flags(HEAP_MB),
+                *flags(self._heap_mb),
                 *quiet_slf4j(),
                 "org.apache.kafka.connect.cli.ConnectDistributed",
                 str(file),
@@ -69,6 +72,39 @@ class EmbeddedConnect:
             {"CLASSPATH": jars, **self._env},
             ready=answers(f"{self.url}/connectors"),  # 5xx until it has read its own topics
         )
+
+    def _properties(self, plugins: Path) -> str:
+        """Give Connect's worker.properties; what is not Connect's default has its reason beside it."""
+        group, copies = self._group, self._replication
+        return f"""\
+bootstrap.servers={self._bootstrap}
+group.id={group}
+listeners=http://{LOOPBACK}:{self.port}
+plugin.path={plugins}
+plugin.discovery=service_load
+# Every connector names its own.
+key.converter=org.apache.kafka.connect.converters.ByteArrayConverter
+value.converter=org.apache.kafka.connect.converters.ByteArrayConverter
+# Addresses and secrets stay out of the connectors' files; only names of ours may be asked for.
+config.providers=env
+config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider
+config.providers.env.param.allowlist.pattern=TRADING_SINK_[A-Z_]*
+config.storage.topic={group}-configs
+offset.storage.topic={group}-offsets
+status.storage.topic={group}-status
+config.storage.replication.factor={copies}
+offset.storage.replication.factor={copies}
+status.storage.replication.factor={copies}
+# 25 and 5 by default, for many workers.
+offset.storage.partitions=1
+status.storage.partitions=1
+# After kill -9 the worker waits for its own old session: 10 s by default.
+session.timeout.ms=6000
+heartbeat.interval.ms=1000
+scheduled.rebalance.max.delay.ms=0
+# A task's places are kept at least as often as its rows are looked for; 60 s by default.
+offset.flush.interval.ms=1000
+"""
 
 
 def _plugins(program: Path, jars: str) -> Path:
@@ -107,36 +143,3 @@ def _plugins(program: Path, jars: str) -> Path:
         if not path.exists():
             raise
     return path
-
-
-def _properties(bootstrap: str, port: int, group: str, plugins: Path) -> str:
-    """Give Connect's worker.properties; what is not Connect's default has its reason beside it."""
-    return f"""\
-bootstrap.servers={bootstrap}
-group.id={group}
-listeners=http://{LOOPBACK}:{port}
-plugin.path={plugins}
-plugin.discovery=service_load
-# Every connector names its own.
-key.converter=org.apache.kafka.connect.converters.ByteArrayConverter
-value.converter=org.apache.kafka.connect.converters.ByteArrayConverter
-# Addresses and secrets stay out of the connectors' files; only names of ours may be asked for.
-config.providers=env
-config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider
-config.providers.env.param.allowlist.pattern=TRADING_[A-Z_]*
-config.storage.topic={group}-configs
-offset.storage.topic={group}-offsets
-status.storage.topic={group}-status
-# There is one node to copy to, and one worker.
-config.storage.replication.factor=1
-offset.storage.replication.factor=1
-offset.storage.partitions=1
-status.storage.replication.factor=1
-status.storage.partitions=1
-# After kill -9 the worker waits for its own old session: 10 s by default.
-session.timeout.ms=6000
-heartbeat.interval.ms=1000
-scheduled.rebalance.max.delay.ms=0
-# A task's places are kept at least as often as its rows are looked for; 60 s by default.
-offset.flush.interval.ms=1000
-"""

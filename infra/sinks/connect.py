@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from infra.auditor.log import Place
 from infra.errors import OperatorError
 from infra.processes import wait_until
 
@@ -19,8 +20,6 @@ TIMEOUT_S: Final = 30
 _BUSY_WAIT_S: Final = 0.25  # while the workers divide the work anew, they answer 409
 
 Config = Mapping[str, str]
-Place = tuple[str, int]
-"""A topic and a partition."""
 Places = dict[Place, int]
 """The offset of the record that a connector reads next, of each partition."""
 
@@ -55,6 +54,11 @@ class ConnectorState(NamedTuple):
     life: Life
     trace: str
     tasks: tuple[TaskState, ...]
+
+    @property
+    def word(self) -> str:
+        """What it does, all in all: its own state, unless a task of it has failed."""
+        return (Life.FAILED if self.failure else self.life).value.lower()
 
     @property
     def failure(self) -> str | None:

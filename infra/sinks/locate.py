@@ -12,9 +12,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Final, NamedTuple
 from uuid import uuid4
 
+from infra.auditor.log import Place, Span
 from infra.errors import OperatorError
 from infra.processes import wait_until
-from infra.sinks.connect import Config, Connect, Place, Places
+from infra.sinks.connect import Config, Connect, Places
 
 TIMEOUT_S: Final = 120
 PROBES_AT_ONCE: Final = 4  # each is a task with its connections to the database
@@ -34,13 +35,6 @@ class FailedRecord(NamedTuple):
     place: Place
     offset: int
     reason: str
-
-
-class Span(NamedTuple):
-    """What Kafka holds of a partition: from the first offset to before the last."""
-
-    first: int
-    end: int
 
 
 class _Probe(NamedTuple):
@@ -79,8 +73,8 @@ def locate(
             f" batch ({reason(failure)})"
         )
     committed = connect.places(name)
-    starts = {place: max(committed.get(place, 0), span.first) for place, span in spans.items()}
-    behind = [place for place in sorted(spans) if starts[place] < spans[place].end]
+    starts = {place: max(committed.get(place, 0), begin) for place, (begin, _) in spans.items()}
+    behind = [place for place in sorted(spans) if starts[place] < spans[place][1]]
     for some in (behind[i : i + PROBES_AT_ONCE] for i in range(0, len(behind), PROBES_AT_ONCE)):
         found = _probe(connect, name, config, {place: starts[place] for place in some}, spans, timeout_s)
         if found:
@@ -108,7 +102,7 @@ def _probe(
             _Probe(
                 stack.enter_context(_running(connect, name, one_by_one, _alone(place, start, spans))),
                 place,
-                min(start + taken, spans[place].end),
+                min(start + taken, spans[place][1]),
             )
             for place, start in starts.items()
         ]
@@ -126,7 +120,7 @@ def _probe(
 
 def _alone(place: Place, start: int, spans: Mapping[Place, Span]) -> Places:
     """Where a probe of one partition begins: in all others there is nothing left."""
-    return {other: span.end for other, span in spans.items()} | {place: start}
+    return {other: end for other, (_, end) in spans.items()} | {place: start}
 
 
 @contextmanager
