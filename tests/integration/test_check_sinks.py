@@ -182,6 +182,14 @@ def test_a_projection_that_is_behind_is_found(chaos: Chaos) -> None:
     chaos.until(lambda: is_whole(chaos), "all is in Postgres again")
 
 
+def test_a_record_that_stops_the_states_can_be_skipped(chaos: Chaos) -> None:
+    """`trading skip` knows the stage of orders' states as any other, and refuses what it has passed."""
+    runner = CliRunner(env=chaos.settings.environment())
+    refused = runner.invoke(main, ["skip", "order-states", "0", "0", "--note", "test"])
+    assert refused.exit_code == 1
+    assert "replica a of order-states has passed offset 0 of partition 0" in refused.output
+
+
 def test_a_topic_that_contradicts_itself_is_found(chaos: Chaos) -> None:
     """Two contents under one key are a breach, whichever of them the table has."""
     (row, *_) = (
