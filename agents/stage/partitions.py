@@ -17,13 +17,11 @@ from agents.stage.fold import Fold, Stage
 from agents.stage.metrics import StageMetrics
 from agents.stage.recovery import Abandoned, Keeper, recover
 from agents.stage.world import World
+from schemas.topics import BY_NAME
+from tables.checkpointed.rows import NotOwned
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class NotOwned(LookupError):
-    """This worker does not own the partition, or is still recovering it."""
 
 
 class Owned(msgspec.Struct):
@@ -116,10 +114,16 @@ class Partitions:
         Raises NotOwned.
         """
         with self._folding:
-            owned = self._owned.get(partition)
-            if owned is None or not owned.is_live:
-                raise NotOwned(f"{self.stage.name} {partition} is not owned by this worker")
-            return at(owned.fold)
+            return at(self._live(partition).fold)
+
+    def changelog_end(self, partition: int) -> int:
+        """Up to which changelog offset the last checkpoint of a partition goes; NotOwned."""
+        return self._live(partition).checkpointer.changelog_end
+
+    @property
+    def count(self) -> int:
+        """How many partitions the stage has, wherever they are."""
+        return self.config.counts.of(BY_NAME[self.stage.inbox])
 
     @property
     def owned(self) -> dict[int, Owned]:
@@ -152,6 +156,12 @@ class Partitions:
             owned.checkpointer.store()
             owned.checkpointer.close()
         self._owned.clear()
+
+    def _live(self, partition: int) -> Owned:
+        owned = self._owned.get(partition)
+        if owned is None or not owned.is_live:
+            raise NotOwned(f"{self.stage.name} {partition} is not owned by this worker")
+        return owned
 
     def _take(self, partition: int, wanted: Callable[[], bool]) -> None:
         before = self._owned.get(partition)
