@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     """What runs a stage's fold: thread, the one that fetched, or agent, Faust's own stream on its loop."""
     linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 0.2
     """Time an output waits for company, in ms; 0 has a worse tail, as each costs the broker a request."""
+    edge_pace_ms: Annotated[float, Field(ge=0, le=1_000)] = 4.0
+    """Time between two batches of an edge, in ms: commands that come faster travel in one record; 0 waits for none."""
 
     views_host: str = "127.0.0.1"
     """Address the views bind to; anything but loopback needs views_token."""

@@ -87,6 +87,7 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
         checkpoint_dirty_keys=settings.checkpoint_dirty_keys,
         store_interval_s=settings.store_interval_ms / 1000,
         linger_ms=settings.linger_ms,
+        edge_pace_s=settings.edge_pace_ms / 1000,
         clients=settings.clients,
         epoch=settings.epoch,
         views_url=f"http://{settings.views_advertised_host or settings.views_host}:{settings.views_port}",

@@ -158,7 +158,7 @@ def of_dead_letter(letter: DeadLetter, epoch: int) -> Flat:
         source_offset=letter.offset,
         reason=letter.reason,
         reason_code=letter.reason_code,
-        detail=letter.detail.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # Postgres has no NUL in a text
+        detail=_without_nul(letter.detail),
         source_key=letter.key,
         source_value=letter.value,
         at_ns=letter.at_ns,
@@ -192,7 +192,15 @@ def _placed(record: type[Record], item: Record, source: Source, **more: Any) -> 
 
 def _copied(record: type[Record], said: Record, /, **more: Any) -> Record:
     """A flat record with the fields of equal names."""
-    return record(**{name: getattr(said, name) for name in shared_fields(record, type(said))}, **more)
+    values = {name: getattr(said, name) for name in shared_fields(record, type(said))}
+    if "detail" in values:
+        values["detail"] = _without_nul(values["detail"])
+    return record(**values, **more)
+
+
+def _without_nul(detail: str) -> str:
+    """A text that may quote anything, as Postgres takes it; names and ids hold no NUL, the edges see to that."""
+    return detail.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 @cache

@@ -18,6 +18,7 @@ from agents.stage.consumer import BatchTransport
 from agents.stage.death import Death
 from agents.stage.errors import StageError
 from agents.stage.fetch import Batch, FetchThread
+from schemas.topics import INBOXES
 from tables.checkpointed.faust_table import CheckpointedTables
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class StageApp(faust.App):
 
         if self.config.driver == "thread":
             kafka = {"client.id": f"{self.conf.id}-{self.config.worker}", **self.config.kafka}
-            self._fetcher_thread = FetchThread(kafka, self.stage, fold.fun, self.death.die)
+            pace_s = 0.0 if self.stage in INBOXES else self.config.edge_pace_s
+            self._fetcher_thread = FetchThread(kafka, self.stage, fold.fun, self.death.die, pace_s)
         else:
             fold.on_error = self._on_agent_error
         return fold

@@ -51,12 +51,12 @@ class Partitions:
         self._owned: dict[int, Owned] = {}
         self._taking = threading.Lock()
         self._folding = threading.Lock()
-        self._checkpointing = threading.Lock()
+        self._checkpointing = threading.RLock()  # a copy to the local store lets checkpoints in between
         self._is_due = threading.Event()
         self._has_room = threading.Event()
         self._is_done = False
         self._generation = 0
-        self._stored_at_s = time.monotonic()
+        self._checkpointed_at_s = self._stored_at_s = time.monotonic()
         self._clerk = threading.Thread(target=self._keep, name=f"checkpoint-{stage.name}", daemon=True)
 
     def start(self) -> None:
@@ -128,15 +128,17 @@ class Partitions:
 
     def checkpoint(self) -> None:
         """Checkpoints every live partition that has moved."""
+        self._is_due.clear()
+        self._checkpointed_at_s = time.monotonic()
         for owned in list(self._owned.values()):
             if owned.is_live:
                 self._checkpoint(owned)
 
     def store(self) -> None:
-        """Copies what was committed to the local stores."""
+        """Copies what was committed to the local stores; meanwhile checkpoints go on, or the fold would wait."""
         with self._checkpointing:
             for owned in self.owned.values():
-                owned.checkpointer.store()
+                owned.checkpointer.store(self._checkpoint_when_due)
         self._stored_at_s = time.monotonic()
 
     def close(self) -> None:
@@ -199,7 +201,7 @@ class Partitions:
             started_ns = time.perf_counter_ns()
             owned.checkpointer.commit(taken, lambda: self._outputs.wait(mark))
             self.metrics.on_checkpoint(
-                owned.fold.partition, len(taken.changes), time.perf_counter_ns() - started_ns
+                owned.fold.partition, taken.key_count, time.perf_counter_ns() - started_ns
             )
 
     def _make_room(self, fold: Fold) -> None:
@@ -213,12 +215,16 @@ class Partitions:
             self._is_due.set()
             self._has_room.wait(self.config.checkpoint_interval_s)
 
+    def _checkpoint_when_due(self) -> None:
+        late_s = time.monotonic() - self._checkpointed_at_s
+        if self._is_due.is_set() or late_s > self.config.checkpoint_interval_s:
+            self.checkpoint()
+
     def _keep(self) -> None:
         """The clerk: checkpoints at intervals or when asked, the local stores far less often."""
         try:
             while not self._is_done:
                 self._is_due.wait(self.config.checkpoint_interval_s)
-                self._is_due.clear()
                 self.checkpoint()
                 if time.monotonic() - self._stored_at_s > self.config.store_interval_s:
                     self.store()

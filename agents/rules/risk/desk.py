@@ -27,6 +27,7 @@ _EVICTION_SLOTS: Final = 4096  # ids go over a quarter of an hour, by 4096ths of
 _EVICTION_SLOT_NS: Final = 250_000_000
 
 _EMPTY: Final = CashRow(0, 0)
+WHOLE_E9: Final = 10**9  # drifts are in billionths
 
 Claim = tuple[int, int, int]
 """What an order may still take: lots, their cost in minor units at its worst price, the worst fees."""
@@ -35,12 +36,14 @@ Claim = tuple[int, int, int]
 class Market(msgspec.Struct, gc=False):
     """An instrument, its mark price (None before the first), and the partition of its book.
 
-    ``terms`` are those of its definition by (maker, taker) rates: accounts of one tier share them.
+    ``terms`` are those of its definition by (maker, taker) rates: accounts of one tier share them. ``moved``
+    is the round in which the mark moved last (see ``Desk.move_mark``).
     """
 
     instrument: Instrument
     mark_ticks: int | None
     book_partition: int
+    moved: int = -1
     terms: dict[tuple[int, int], Terms] = {}
 
 
@@ -48,7 +51,8 @@ class Holding(msgspec.Struct, gc=False):
     """An account in an instrument. ``refusal`` is why it may not be traded, if it may not.
 
     ``buy_claim_minor`` is what open buys hold of a cash account's cash; ``open_minor`` (their cost, both
-    sides) and ``fees_minor`` serve margin. ``required_minor`` and ``value_minor`` are as last valued.
+    sides) and ``fees_minor`` serve margin. ``required_minor`` and ``value_minor`` are as last valued,
+    ``gross_minor`` all of it that a mark may move.
     """
 
     market: Market
@@ -65,13 +69,15 @@ class Holding(msgspec.Struct, gc=False):
     fees_minor: int = 0
     required_minor: int = 0
     value_minor: int = 0
+    gross_minor: int = 0
 
 
 class Purse(msgspec.Struct, gc=False):
     """An account in a currency: its cash, and the totals over its holdings.
 
     ``held_minor`` is what open buys and fully paid futures keep of a cash account's cash, ``open_minor`` the
-    cost and fees of all open orders. ``required_minor`` and ``value_minor`` hold for the marks of ``valued``.
+    cost and fees of all open orders. ``required_minor``, ``value_minor`` and ``gross_minor`` are the sums over
+    the holdings, each as last valued: none before the desk was at ``valued`` and ``drift_e9``.
     """
 
     key: str
@@ -81,7 +87,9 @@ class Purse(msgspec.Struct, gc=False):
     open_minor: int = 0
     required_minor: int = 0
     value_minor: int = 0
+    gross_minor: int = 0
     valued: int = -1
+    drift_e9: int = 0
     holdings: list[Holding] = []
 
 
@@ -97,7 +105,9 @@ class Ledger(msgspec.Struct, gc=False):
 class Desk:
     """One partition of risk: its tables and what is derived from them.
 
-    ``valuation`` counts the changes of marks and margins: what was valued at another is out of date.
+    ``valuation`` counts first marks and changed margins: what was valued at another must be valued anew.
+    ``drift_e9`` bounds how far any mark has moved: between two of its values no mark has moved by a greater
+    part of itself (compounded) than their difference says.
     ``closed_ids`` and ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
     """
 
@@ -107,6 +117,9 @@ class Desk:
         self.counts = counts
         self.partition = partition
         self.valuation = 0
+        self.drift_e9 = 0
+        self._round = 0
+        self._farthest_e9 = 0  # of the moves of this round
         self.markets: dict[str, Market] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.by_number: list[Ledger] = []
@@ -167,6 +180,25 @@ class Desk:
         return ledger, holding, ledger.purses[holding.terms.currency]
 
     # What changes rows and totals together.
+
+    def move_mark(self, market: Market, price_ticks: int) -> None:
+        """Replaces a mark. In a round no mark moves twice and nothing is valued: it drifts as far as its farthest."""
+        before, market.mark_ticks = market.mark_ticks, price_ticks
+        if before is None:
+            self.valuation += 1
+            return
+        if market.moved == self._round:
+            self.end_round()
+        market.moved = self._round
+        move_e9 = -(-abs(price_ticks - before) * WHOLE_E9 // min(price_ticks, before))
+        if move_e9 > self._farthest_e9:
+            self.drift_e9 += move_e9 - self._farthest_e9
+            self._farthest_e9 = move_e9
+
+    def end_round(self) -> None:
+        """What moves from here on drifts on its own."""
+        self._round += 1
+        self._farthest_e9 = 0
 
     def set_cash(self, purse: Purse, cash_minor: int, unsettled_minor: int) -> None:
         """Replaces an account's cash."""

@@ -53,8 +53,7 @@ def mark_changed(desk: Desk, item: MarkChanged, place: Place, outbox: Outbox) ->
     """An instrument has a mark; what it is worth to whom is worked out when it is asked for."""
     desk.tables.marks[item.instrument] = item.price_ticks
     if market := desk.markets.get(item.instrument):
-        market.mark_ticks = item.price_ticks
-        desk.valuation += 1
+        desk.move_mark(market, item.price_ticks)
 
 
 def ticked(desk: Desk, item: ClockTicked, place: Place, outbox: Outbox) -> None:

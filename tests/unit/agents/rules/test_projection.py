@@ -130,7 +130,9 @@ def test_no_field_is_lost(topic: str, kind: type[Record], data: st.DataObject) -
     item: Any = data.draw(values_of(kind))
     for _, row in BY_TOPIC[topic](item, FIRST):
         shared = shared_fields(type(row), kind)
-        assert all(getattr(row, name) == getattr(item, name) for name in shared)
+        for name in shared:
+            value = getattr(item, name)
+            assert getattr(row, name) == (value.replace("\0", "\ufffd") if name == "detail" else value)
         assert set(kind.__struct_fields__) - set(shared) == OTHER_NAMES.get(kind.__name__, set())
 
 
