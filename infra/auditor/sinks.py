@@ -27,6 +27,7 @@ from schemas.topics import ACCOUNT_EVENTS, BY_NAME, ORDER_STATES, PROJECTED, Par
 
 NAMED_MAX: Final = 10_000  # of one table's breaches
 POLL_S: Final = 0.2
+LOOK_S: Final = 1.0  # between two readings of a table that is behind
 CONNECT_TIMEOUT_S: Final = 10.0
 ROWS_A_FETCH: Final = 5_000
 _PROJECTED: Final = "everything on the engine's topics is projected"
@@ -187,7 +188,7 @@ async def _settled(
         found = await compare(connection, expected, kept_since_ns)
         if not found or time.monotonic() > deadline:
             return found
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(LOOK_S)
 
 
 async def compare(connection: Any, expected: Expected, kept_since_ns: int) -> Differences:

@@ -159,6 +159,26 @@ async def test_the_same_version_keeps_its_row(writer: Connection) -> None:
     assert [it["quantity_lots"] for it in await rows(writer, "positions")] == [1]
 
 
+async def test_what_people_did_is_kept(dsn: str) -> None:
+    """The audit is append-only as well: the same act again is dropped, another word for it refused."""
+    insert = (
+        "INSERT INTO trading.audit (act_id, outcome, action, target, operator, os_user, host, program, at_ns)"
+        " VALUES ('a', 'ASKED', 'kill', 'alice', $1, 'root', 'h', 'trading', 1)"
+        " ON CONFLICT (act_id, outcome) DO UPDATE SET operator = EXCLUDED.operator"
+    )
+    async for writer in _connection(as_role(dsn, SINK_ROLE)):
+        await writer.execute(insert, "olga")
+        await writer.execute(insert, "olga")
+        assert [it["operator"] for it in await rows(writer, "audit")] == ["olga"]
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="audit is append-only"):
+            await writer.execute(insert, "nobody")
+    for statement in ("DELETE FROM trading.audit", "TRUNCATE trading.audit"):
+        async for mighty in _connection(as_role(dsn, "mighty")):
+            await mighty.execute(insert, "olga")
+            with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="is refused"):
+                await mighty.execute(statement)
+
+
 async def test_a_reader_reads_and_writes_nothing(dsn: str) -> None:
     """A reader sees every table and view, and may not write."""
     async for person in _connection(as_role(dsn, "person")):
