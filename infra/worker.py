@@ -117,10 +117,20 @@ async def _run(
             apps[name] = await asyncio.to_thread(make_app, name, config, death(name))
         except StageError as error:
             death(name).die(error)
+    watching = _watch_sinks(settings) if settings.sinks and PROJECTION in stages else None
     async with serving(_views(apps, config, settings), settings.views_host, settings.views_port):
         await asyncio.gather(*(app.maybe_start() for app in apps.values()))
         await _collect_young_until(is_done)
         await asyncio.gather(*(app.stop() for app in apps.values()))
+    if watching:
+        watching.cancel()
+
+
+def _watch_sinks(settings: Settings) -> asyncio.Task[None]:
+    """Begin to ask after the sinks' servers; what it imports would burden the other workers."""
+    from infra.sinks.watch import watch
+
+    return asyncio.create_task(watch(settings))
 
 
 async def _collect_young_until(is_done: asyncio.Event) -> None:

@@ -20,7 +20,6 @@ from infra.sinks.connect import Config, Connect, Places
 TIMEOUT_S: Final = 120
 PROBES_AT_ONCE: Final = 4  # each is a task with its connections to the database
 PROBE: Final = "probe-of-"
-_IN_ITS_START: Final = "WorkerSinkTask.initializeAndStart"
 _TAKEN: Final = "consumer.override.max.poll.records"
 _TAKEN_BY_DEFAULT: Final = "500"
 
@@ -51,6 +50,11 @@ def reason(trace: str) -> str:
     return said[-1].removeprefix("Caused by: ").strip() if said else "no reason given"
 
 
+def is_in_start(trace: str) -> bool:
+    """Whether a task failed before it took any record."""
+    return "WorkerSinkTask.initializeAndStart" in trace
+
+
 def locate(
     connect: Connect, name: str, spans: Mapping[Place, Span], timeout_s: float = TIMEOUT_S
 ) -> FailedRecord:
@@ -64,7 +68,7 @@ def locate(
     failure = connect.state(name).failure
     if failure is None:
         raise NotLocatedError(f"connector {name} has not failed")
-    if _IN_ITS_START in failure:
+    if is_in_start(failure):
         raise _at_no_record(name, failure)
     config = connect.config(name)
     if config.get("insert.mode") != "upsert":
@@ -141,7 +145,7 @@ def _failed(connect: Connect, name: str, probe: _Probe) -> FailedRecord | None:
     failure = connect.state(probe.name).failure
     if failure is None:
         return None
-    if _IN_ITS_START in failure:
+    if is_in_start(failure):
         raise _at_no_record(name, failure)
     return FailedRecord(probe.place, connect.places(probe.name)[probe.place], reason(failure))
 

@@ -88,6 +88,12 @@ def api_root(settings: Settings) -> str | None:
     return root if found else None
 
 
+def credentials(settings: Settings) -> httpx2.BasicAuth | None:
+    """Who asks the registry."""
+    info = settings.registry_user_info
+    return httpx2.BasicAuth(*info.get_secret_value().split(":", 1)) if info else None
+
+
 def _has(client: SchemaRegistryClient, schema: Released, url: str) -> bool:
     """Whether the schema is there under its id; a conflict if it is under another, or the id is another's."""
     there = _or_none(lambda: client.lookup_schema(schema.subject, Schema(schema.text, "AVRO")))
@@ -103,12 +109,11 @@ def _has(client: SchemaRegistryClient, schema: Released, url: str) -> bool:
 
 def _import(root: str, schemas: tuple[Released, ...], settings: Settings) -> None:
     """Let Apicurio know texts by id; it makes no subject and no version of them."""
-    user_info = settings.registry_user_info
     answer = httpx2.post(
         root + _IMPORT,
         content=_archive(schemas),
         headers={"Content-Type": "application/zip"},
-        auth=httpx2.BasicAuth(*user_info.get_secret_value().split(":", 1)) if user_info else None,
+        auth=credentials(settings),
         timeout=TIMEOUT_S,
     )
     if answer.is_error:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from connectors.sql.migrate import maintain, migrate
+from infra.commands.db import with_database
 from infra.embedded.connect import PLUGINS, EmbeddedConnect
 from infra.embedded.jars import Jar, locked
 from infra.embedded.postgres import EmbeddedPostgres
@@ -15,7 +17,7 @@ from infra.settings import Settings
 from infra.sinks import connectors, registry
 from infra.sinks.addresses import check_ports, connector_environment, port_of, postgres, with_ports
 from infra.sinks.connect import Connect
-from infra.sinks.locate import reason
+from infra.sinks.locate import PROBE, is_in_start, reason
 from infra.supervisor import Program, State, Supervisor
 
 REGISTRY: Final = "registry"
@@ -23,6 +25,8 @@ POSTGRES: Final = "postgres"
 CONNECT: Final = "connect"
 RETRY_S: Final = 5.0
 LOOK_EVERY_S: Final = 5.0
+SAME_FAILURE_S: Final = 600.0
+MAINTAIN_EVERY_S: Final = 6 * 3600.0  # partitions are made for the days to come
 
 
 class _Work(NamedTuple):
@@ -46,10 +50,14 @@ class SinkServers:
         self._supervisor = Supervisor([], settings.data_folder)
         self._ready: set[str] = set()
         self._began_s = self._due_s = 0.0
+        self._maintain_s = float("inf")
         self._work: list[_Work] = []
         self._hands = ThreadPoolExecutor(1, "sinks")  # questions over HTTP, while `step` never waits
         self._busy: tuple[_Work, Future[str | None]] | None = None
-        self._failed: frozenset[str] = frozenset()
+        self._alarms: frozenset[str] = frozenset()
+        self._restarts: dict[
+            tuple[str, str], float
+        ] = {}  # connector and reason: until when it is not tried again
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -82,6 +90,7 @@ class SinkServers:
         )
         self._work = [
             _Work(frozenset({REGISTRY}), self._register),
+            _Work(frozenset({POSTGRES}), self._migrate),
             _Work(frozenset({REGISTRY, POSTGRES, CONNECT}), self._apply),
         ]
         self._began_s = time.monotonic()
@@ -91,6 +100,9 @@ class SinkServers:
         """Look at every server once, and begin what is due."""
         self._supervisor.step()
         self._announce()
+        if time.monotonic() >= self._maintain_s:
+            self._maintain_s = time.monotonic() + MAINTAIN_EVERY_S
+            self._work.append(_Work(frozenset({POSTGRES}), self._maintain))
         if self._busy is None and time.monotonic() >= self._due_s:
             self._begin()
         elif self._busy and self._busy[1].done():
@@ -100,6 +112,10 @@ class SinkServers:
         """Stop the servers."""
         self._hands.shutdown(wait=False, cancel_futures=True)
         self._supervisor.stop(self.settings.stop_timeout_s)
+
+    def states(self) -> dict[str, State]:
+        """The state of each embedded server, by name."""
+        return self._supervisor.states()
 
     def kill(self, name: str) -> None:
         """End a server as a crash would (SIGKILL); `step` starts it again."""
@@ -145,6 +161,15 @@ class SinkServers:
         done = registry.register(self.settings)
         return f"the schema registry holds {done.all} schemas, {done.new} of them new"
 
+    def _migrate(self) -> str:
+        writers = (self.settings.sink_postgres_user,)
+        applied = with_database(self.settings, lambda connection: migrate(connection, writers=writers))
+        self._maintain_s = time.monotonic() + MAINTAIN_EVERY_S
+        return f"Postgres has the engine's tables, {len(applied)} migrations were applied"
+
+    def _maintain(self) -> None:
+        with_database(self.settings, maintain)
+
     def _apply(self) -> str:
         with Connect(self.settings.connect_url) as connect:
             done = connectors.apply(connect, connectors.templates())
@@ -156,23 +181,41 @@ class SinkServers:
             failed = sorted(name for name, state in connect.states().items() if state.failure)
             for name in failed:
                 connect.restart(name)
-        self._failed = frozenset()
+        self._alarms, self._restarts = frozenset(), {}
         return f"started again what had failed meanwhile: {', '.join(failed)}" if failed else None
 
     def _look(self) -> str | None:
-        """A task that stopped is an alarm: say so, once."""
+        """Start again what failed for no record's sake, or for the first time; what fails again is an alarm, said once.
+
+        A database that was away makes a task fail, and fail again as it starts, until it is back.
+        """
         try:
             with Connect(self.settings.connect_url, LOOK_EVERY_S) as connect:
                 states = connect.states()
+                failures = {
+                    name: state.failure
+                    for name, state in states.items()
+                    if state.failure and not name.startswith(PROBE)
+                }
+                alarms = {name: why for name, why in failures.items() if not self._mended(connect, name, why)}
         except OperatorError:
             return None  # that it is gone is the supervisor's to say
-        failures = {name: state.failure for name, state in states.items() if state.failure}
         lines = [
-            f"connector {name} has stopped ({reason(failures[name])}): see `trading sinks status`"
-            for name in sorted(failures.keys() - self._failed)
+            f"connector {name} has stopped ({reason(alarms[name])}): see `trading sinks status`"
+            for name in sorted(alarms.keys() - self._alarms)
         ]
-        self._failed = frozenset(failures)
+        self._alarms = frozenset(alarms)
         return "\n".join(lines)
+
+    def _mended(self, connect: Connect, name: str, failure: str) -> bool:
+        """Start a failed connector again, unless that did not help the last time."""
+        now_s, key = time.monotonic(), (name, reason(failure))
+        if not is_in_start(failure):
+            if now_s < self._restarts.get(key, 0.0):
+                return False
+            self._restarts[key] = now_s + SAME_FAILURE_S
+        connect.restart(name)
+        return True
 
 
 def needed_jars(settings: Settings) -> tuple[Jar, ...]:
