@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from infra.auditor.report import Report
 from infra.settings import Settings
 
 
@@ -27,6 +28,9 @@ from infra.settings import Settings
     "--save", type=click.Path(path_type=Path), help="Write a snapshot for later checks, if all is well."
 )
 @click.option("--views", "views_url", help="Compare with the views at this address too.")
+@click.option(
+    "--sinks", "with_sinks", is_flag=True, help="Compare the rows in Postgres with the topics, and no more."
+)
 @click.pass_context
 def check(
     context: click.Context,
@@ -37,19 +41,24 @@ def check(
     start: Path | None,
     save: Path | None,
     views_url: str | None,
+    with_sinks: bool,
 ) -> None:
-    """Audit the topics: conservation, pairs, chains, tables, views.
+    """Audit the topics: conservation, pairs, chains, tables, views; or the sinks.
 
     It waits until the engine is quiet but for its clock, and then reads every topic from its start. It ends
-    with 1 if anything is broken.
+    with 1 if anything is broken. With --sinks it names each row in Postgres that is missing, too much, or not
+    what its topic says; it waits for sinks that are behind.
 
     \b
     Example:
       trading check --json --views http://127.0.0.1:8600
     """  # noqa: D301
-    from infra.auditor.run import run
+    from infra.auditor.run import run, run_sinks
 
     settings = Settings.load()
+    if with_sinks:
+        _show(context, run_sinks(settings, timeout_s), as_json=as_json)
+        return
     with _bar(Console(stderr=True)) as progress:
         report = run(
             settings,
@@ -60,6 +69,10 @@ def check(
             views_url=views_url,
             progress=progress,
         )
+    _show(context, report, as_json=as_json)
+
+
+def _show(context: click.Context, report: Report, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_json()))
     else:

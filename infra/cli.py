@@ -36,9 +36,14 @@ COMMANDS: Final = {
         "List, show and replay what could not be read.",
     ),
     "skip": ("infra.commands.skip:skip", "Make one inbox record a no-op, on every replica."),
+    "sinks": (
+        "infra.commands.sinks:sinks",
+        "Apply, show, restart the connectors; skip what one cannot store.",
+    ),
     "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
+    "db": ("infra.commands.db:db", "Make and keep the tables in Postgres."),
     "broker": ("infra.commands.broker:broker", "Run the embedded broker alone, in the foreground."),
     "worker": (
         "infra.worker:worker",

@@ -1,19 +1,22 @@
-"""All of the engine on one machine: broker, topics, workers; what `trading up` and the demo run."""
+"""All of the engine on one machine: broker, topics, workers, sinks; what `trading up` and the demo run."""
 
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Final, Self
 
 from infra import topics_admin
 from infra.embedded.broker import EmbeddedBroker
+from infra.embedded.jars import OnProgress, cache_folder, fetch, locked, to_download
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
 from infra.settings import PORT_MAX, Settings
-from infra.supervisor import Program, State, Supervisor
+from infra.sinks.servers import SinkServers, needed_jars
+from infra.supervisor import Program, State, Supervisor, answers
 from infra.workers import Worker
 
 Report = Callable[[str], object]
-OnJar = Callable[[int, int], object]
+# What the sinks read is made by stages of its own, for which nothing in the engine waits.
+SINK_WORKER: Final = "projection+order-states"
 
 
 class EngineError(OperatorError):
@@ -21,7 +24,7 @@ class EngineError(OperatorError):
 
 
 class Engine:
-    """A broker (if the settings ask for one), the topics, and the workers under a supervisor.
+    """A broker (if the settings ask for one), the topics, the workers under a supervisor, and the sinks' servers.
 
     `start`, then `step` often, then `stop`; or `with Engine(settings) as engine`. All from one thread.
     `report` gets a line for each phase and for each death.
@@ -32,9 +35,13 @@ class Engine:
         folder = settings.data_folder.absolute()
         self.broker = embedded_broker(settings) if settings.embedded_broker else None
         bootstrap = self.broker.bootstrap if self.broker else settings.kafka_bootstrap
-        self.settings = settings.model_copy(update={"data_folder": folder, "kafka_bootstrap": bootstrap})
+        settings = settings.model_copy(update={"data_folder": folder, "kafka_bootstrap": bootstrap})
+        self.sinks = SinkServers(settings, report) if settings.sinks else None
+        self.settings = self.sinks.settings if self.sinks else settings
         self._lock = FolderLock(folder)
-        workers = [Worker.parse(text) for text in settings.workers]
+        workers = [
+            Worker.parse(text) for text in (*settings.workers, *((SINK_WORKER,) if settings.sinks else ()))
+        ]
         ports = _view_ports(settings.views_port, len(workers))
         self._view_ports = dict(zip((worker.name for worker in workers), ports, strict=True))
         self.supervisor = Supervisor(
@@ -61,8 +68,8 @@ class Engine:
         """Stop."""
         self.stop()
 
-    def start(self, on_jar: OnJar = lambda *_: None) -> None:
-        """Start all, and return when every worker is ready; `on_jar` gets the fetch's progress (done, all).
+    def start(self, on_jar: OnProgress = lambda *_: None) -> None:
+        """Start all, and return when every worker is ready: the sinks become so while the engine already trades.
 
         Raises:
             OperatorError: it did not come up; what was started has been stopped.
@@ -71,11 +78,15 @@ class Engine:
         self._lock.acquire()
         try:
             self._check_view_ports()
+            self._fetch(on_jar)
             if self.broker:
                 self._report("starting the broker")
-                self.broker.start(self.settings.start_timeout_s, on_jar)
+                self.broker.start(self.settings.start_timeout_s)
             self._report("making the topics")
             topics_admin.ensure(self.settings)
+            if self.sinks:
+                self._report("starting the sinks' servers")
+                self.sinks.start()
             self._report("starting the workers")
             self.supervisor.start()
             self._wait_until_ready()
@@ -93,6 +104,8 @@ class Engine:
         if self.broker:
             self._keep_broker(self.broker)
         self.supervisor.step()
+        if self.sinks:
+            self.sinks.step()
 
     def run(self) -> None:
         """Step until something raises: Ctrl-C, or a broker that cannot be started again."""
@@ -101,11 +114,25 @@ class Engine:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """Stop the workers, then the broker."""
+        """Stop the workers, the sinks' servers, then the broker."""
         self.supervisor.stop(self.settings.stop_timeout_s)
+        if self.sinks:
+            self.sinks.stop()
         if self.broker:
             self.broker.stop(self.settings.stop_timeout_s)
         self._lock.release()
+
+    def _fetch(self, on_jar: OnProgress) -> None:
+        """Fetch the jars of all servers, and say first what a download will bring."""
+        jars = (
+            *(locked("kafka") if self.broker else ()),
+            *(needed_jars(self.settings) if self.sinks else ()),
+        )
+        jars = tuple(dict.fromkeys(jars))
+        cache = cache_folder()
+        if said := to_download(jars, cache):
+            self._report(f"downloading, once, into {cache}: {said}")
+        fetch(jars, cache, on_jar)
 
     def _wait_until_ready(self) -> None:
         def ready_or_down() -> bool:
@@ -139,7 +166,7 @@ class Engine:
             worker.name,
             worker.command(),
             settings.environment(),
-            f"{self.views[worker.name]}/health/ready",
+            answers(f"{self.views[worker.name]}/health/ready"),
             worker.last_words(settings.data_folder),
         )
 

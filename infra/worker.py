@@ -16,10 +16,12 @@ import click
 
 from agents.control import clock
 from agents.intake import Intake
+from agents.order_states import order_states_stage
+from agents.projection import PROJECTION, Projection
 from agents.stage.app import StageApp
 from agents.stage.config import StageConfig
 from agents.stage.death import Death
-from agents.stage.edge import Edge
+from agents.stage.edge import Edge, Gate
 from agents.stage.errors import StageError
 from agents.stage.fold import Stage
 from agents.stage.kafka_world import KafkaWorld, check_topics
@@ -30,18 +32,21 @@ from connectors.views.worker import Hosted
 from infra.processes import free_ports
 from infra.settings import Settings
 from infra.workers import Worker
-from schemas.topics import PartitionCounts
+from schemas.topics import FLAT_TOPICS, ORDER_STATES, TOPICS, PartitionCounts, orders_of
 from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
-GIVES_WAY: Final = {"settlement": 5}  # by how much (nice): nobody waits for it as for the answer to an order
+PROJECTIONS: Final = (PROJECTION, ORDER_STATES)  # for databases: nothing in the engine waits for them
+EDGES: Final = ("intake", PROJECTION)
+# By how much (nice): nobody waits for settlement as for the answer to an order, and for rows least of all.
+GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10}
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @click.command()
-@click.argument("stages", nargs=-1, required=True, type=click.Choice(STAGES))
+@click.argument("stages", nargs=-1, required=True, type=click.Choice((*STAGES, *PROJECTIONS)))
 @click.option("--replica", default="a", show_default=True, help="Which hot replica of the stages this is.")
 @click.option(
     "--worker", "number", default="0", show_default=True, help="Tells workers of one replica apart."
@@ -95,6 +100,7 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
         linger_ms=settings.linger_ms,
         edge_pace_s=settings.edge_pace_ms / 1000,
         clients=settings.clients,
+        epoch=settings.epoch,
         views_url=f"http://{settings.views_advertised_host or settings.views_host}:{settings.views_port}",
     )
 
@@ -111,10 +117,20 @@ async def _run(
             apps[name] = await asyncio.to_thread(make_app, name, config, death(name))
         except StageError as error:
             death(name).die(error)
+    watching = _watch_sinks(settings) if settings.sinks and PROJECTION in stages else None
     async with serving(_views(apps, config, settings), settings.views_host, settings.views_port):
         await asyncio.gather(*(app.maybe_start() for app in apps.values()))
         await _collect_young_until(is_done)
         await asyncio.gather(*(app.stop() for app in apps.values()))
+    if watching:
+        watching.cancel()
+
+
+def _watch_sinks(settings: Settings) -> asyncio.Task[None]:
+    """Begin to ask after the sinks' servers; what it imports would burden the other workers."""
+    from infra.sinks.watch import watch
+
+    return asyncio.create_task(watch(settings))
 
 
 async def _collect_young_until(is_done: asyncio.Event) -> None:
@@ -145,9 +161,11 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
 
 def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
     """The app of a stage; StartRefused where the cluster does not fit the settings."""
-    if name == "intake":
-        return _intake(config, death)
-    stage = stage_named(name)
+    if name in EDGES:
+        return _edge(name, config, death)
+    stage = order_states_stage(config.epoch) if name == ORDER_STATES else stage_named(name)
+    if stage.is_flat:
+        check_topics(dict(config.kafka), config, FLAT_TOPICS)
     world = KafkaWorld(stage, config)
     world.prepare()
     app = StageApp(name, config, death)
@@ -165,8 +183,12 @@ def stage_named(name: str) -> Stage:
     return stage
 
 
-def _intake(config: StageConfig, death: Death) -> StageApp:
-    check_topics(dict(config.kafka), config)
-    app = StageApp("intake", config, death)
-    app.own(Edge(config, Intake(config.counts.accounts), app.committed, app.commit_places, death.die))
+def _edge(name: str, config: StageConfig, death: Death) -> StageApp:
+    kafka = dict(config.kafka)
+    check_topics(kafka, config, (*TOPICS, *map(orders_of, config.clients)))
+    if name == PROJECTION:
+        check_topics(kafka, config, FLAT_TOPICS)
+    app = StageApp(name, config, death)
+    gate: Gate = Projection(config.epoch) if name == PROJECTION else Intake(config.counts.accounts)
+    app.own(Edge(name, config, gate, app.committed, app.commit_places, death.die))
     return app

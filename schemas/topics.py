@@ -1,11 +1,14 @@
-"""The whole list of topics, as plain data: name, key, partitions, record types, retention, who and whom."""
+"""The whole list of topics, as plain data: name, key, partitions, record types, retention, who and whom.
+
+``TOPICS`` are the engine's own; ``FLAT_TOPICS`` are made of them for databases, and nothing in the engine reads them.
+"""
 
 from enum import Enum
 from typing import Final
 
 import msgspec
 
-from schemas import commands, envelopes
+from schemas import commands, envelopes, flat
 from schemas.maximums import ORDER_BYTES, RECORD_BYTES
 from schemas.record import Record
 
@@ -24,6 +27,17 @@ SETTLEMENT_EVENTS: Final = "settlement-events"
 RISK_EVENTS: Final = "risk-events"
 DEAD_LETTERS: Final = "dead-letters"
 SKIPS: Final = "skips"
+ORDER_EVENTS: Final = "order-events"
+ORDER_STATES: Final = "order-states"
+TRADES_FLAT: Final = "trades-flat"
+POSITIONS: Final = "positions"
+BALANCES: Final = "balances"
+LEDGER: Final = "ledger"
+SETTLEMENTS: Final = "settlements"
+RISK_EVENTS_FLAT: Final = "risk-events-flat"
+MARKET_DATA_FLAT: Final = "market-data-flat"
+REFERENCE: Final = "reference"
+DEAD_LETTERS_FLAT: Final = "dead-letters-flat"
 
 INBOXES: Final = {
     "control": CONTROL,
@@ -31,6 +45,24 @@ INBOXES: Final = {
     "matching": BOOK_COMMANDS,
     "settlement": ACCOUNT_EVENTS,
 }
+
+# What is read for databases (see FLAT_TOPICS). `order-states` is a stage with an inbox; `projection` is an edge, it
+# keeps no state and so may read many topics. The engine and its audit know neither.
+ORDER_STATES_INBOX: Final = ACCOUNT_EVENTS
+PROJECTED: Final = (
+    ACCOUNT_EVENTS,
+    CONTROL_EVENTS,
+    TRADES,
+    MARKET_DATA,
+    SETTLEMENT_EVENTS,
+    RISK_EVENTS,
+    DEAD_LETTERS,
+)
+
+
+def inbox_of(stage: str) -> str:
+    """The one topic that a stage reads; KeyError for an edge."""
+    return ORDER_STATES_INBOX if stage == ORDER_STATES else INBOXES[stage]
 
 
 class Partitioning(Enum):
@@ -80,6 +112,12 @@ _FOREIGN = (
 _COMPACTED = (
     ("cleanup.policy", "compact"),
     ("delete.retention.ms", str(EVENT_RETENTION_MS)),
+    ("max.message.bytes", str(RECORD_BYTES)),
+)
+# Of an order that closed long ago only the database keeps the last state.
+_LATEST = (
+    ("cleanup.policy", "compact,delete"),
+    ("retention.ms", str(EVENT_RETENTION_MS)),
     ("max.message.bytes", str(RECORD_BYTES)),
 )
 
@@ -162,7 +200,33 @@ TOPICS: Final = (
     _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _COMPACTED),
 )
 
-BY_NAME: Final = {topic.name: topic for topic in TOPICS}
+
+def _flat(
+    name: str,
+    key: str,
+    partitioning: Partitioning,
+    record: type[Record],
+    config: tuple[tuple[str, str], ...] = _EVENT,
+) -> Topic:
+    return _topic(name, key, partitioning, (record,), "projection", "sinks", config)
+
+
+# One flat record type each, for databases (``schemas.sinks``). `-flat` is the twin of a topic of lists.
+FLAT_TOPICS: Final = (
+    _flat(ORDER_EVENTS, "account", _ACCOUNTS, flat.FlatOrderEvent),
+    _flat(ORDER_STATES, "order id", _ACCOUNTS, flat.FlatOrderState, _LATEST),
+    _flat(TRADES_FLAT, "instrument", _BOOKS, flat.FlatTrade),
+    _flat(POSITIONS, "account and instrument", _ACCOUNTS, flat.FlatPosition, _COMPACTED),
+    _flat(BALANCES, "account and currency", _ACCOUNTS, flat.FlatBalance, _COMPACTED),
+    _flat(LEDGER, "posting id", _ACCOUNTS, flat.FlatPosting),
+    _flat(SETTLEMENTS, "account", _ACCOUNTS, flat.FlatSettlement),
+    _flat(RISK_EVENTS_FLAT, "account", _ACCOUNTS, flat.FlatRiskEvent),
+    _flat(MARKET_DATA_FLAT, "instrument", _BOOKS, flat.FlatMarketData),
+    _flat(REFERENCE, "kind and name", _ACCOUNTS, flat.FlatReference, _COMPACTED),
+    _flat(DEAD_LETTERS_FLAT, "source place", _ONE, flat.FlatDeadLetter),
+)
+
+BY_NAME: Final = {topic.name: topic for topic in (*TOPICS, *FLAT_TOPICS)}
 
 _CLIENTS: Final = f"{ORDERS}."
 
@@ -178,7 +242,7 @@ def client_of(topic: str) -> str | None:
 
 
 def topic_named(name: str) -> Topic:
-    """One of ``TOPICS``, or a client's own; KeyError for any other name."""
+    """One of ``TOPICS`` or ``FLAT_TOPICS``, or a client's own; KeyError for any other name."""
     client = client_of(name)
     return BY_NAME[name] if client is None else orders_of(client)
 

@@ -1,5 +1,6 @@
 """What tests share: one real broker for the whole run."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from infra.embedded.broker import EmbeddedBroker
 # A machine that is busy is no counterexample: how long an example takes is not what these tests are about.
 settings.register_profile("no deadline", deadline=None, print_blob=True)
 settings.load_profile("no deadline")
+
+
+# Most tests are about the engine itself; those of the sinks turn them on.
+os.environ["TRADING_SINKS"] = "false"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.topics import INBOXES, ORDERS, PartitionCounts, orders_of
+from schemas.topics import ORDERS, PROJECTED, PartitionCounts, inbox_of, orders_of
 
 KafkaConfig = dict[str, str | int | float | bool]
 
@@ -33,6 +33,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     linger_ms: float = 0.2
     edge_pace_s: float = 0.004
     clients: tuple[str, ...] = ()
+    epoch: int = 1
     views_url: str = ""
 
     def app_id(self, stage: str) -> str:
@@ -40,10 +41,10 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.env}-{stage}-{self.replica}"
 
     def inboxes(self, stage: str) -> tuple[str, ...]:
-        """The topics that a stage reads: one, but for intake, which reads every client's own too."""
-        if stage in INBOXES:
-            return (INBOXES[stage],)
-        return (ORDERS, *(orders_of(client).name for client in self.clients))
+        """The topics that a stage reads: one; an edge's are many, of intake every client's own too."""
+        if stage == "intake":
+            return (ORDERS, *(orders_of(client).name for client in self.clients))
+        return PROJECTED if stage == "projection" else (inbox_of(stage),)
 
     def changelog(self, stage: str) -> str:
         """The changelog topic of a stage's replica."""

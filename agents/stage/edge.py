@@ -1,7 +1,7 @@
-"""Intake's counterpart of ``Partitions``: an edge keeps no state, and commits its places in the group.
+"""An edge's counterpart of ``Partitions``: it keeps no state, and commits its places in the group.
 
 A place is committed only after what came before it was said and acknowledged; a crash in between says it
-again, and risk drops it by command id.
+again. Of intake's commands risk drops the repeats by their ids; a flat record comes again under the same key.
 """
 
 import threading
@@ -39,6 +39,7 @@ class Edge:
 
     def __init__(
         self,
+        name: str,
         config: StageConfig,
         gate: Gate,
         committed: Callable[[Iterable[TP]], Positions],
@@ -53,7 +54,7 @@ class Edge:
         self._stored: dict[TP, int] = {}
         self._folding = threading.Lock()
         self._is_done = threading.Event()
-        self._clerk = threading.Thread(target=self._keep, name="commit-intake", daemon=True)
+        self._clerk = threading.Thread(target=self._keep, name=f"commit-{name}", daemon=True)
 
     def start(self) -> None:
         """Starts the thread that commits."""

@@ -4,7 +4,7 @@ No Kafka, no clock, no thread: the simulation test runs this very code over a lo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -15,7 +15,8 @@ from schemas import codec
 from schemas.control_events import RulesActivated
 from schemas.envelopes import Origin
 from schemas.events import CancelRejected, CommandRefused, OrderRejected, ReplaceRejected
-from schemas.topics import CHANNELS, INBOXES, PartitionCounts
+from schemas.sinks import kafka_key
+from schemas.topics import CHANNELS, PartitionCounts, inbox_of
 from tables.meta import META_KEY, Heard, Meta, Said, decode_meta, encode_meta
 from tables.section import Change, Section, Tables
 
@@ -35,6 +36,7 @@ class Output(NamedTuple):
     topics: tuple[str, ...]
     partition: int
     value: bytes
+    key: bytes | None = None
 
 
 class Rules(Protocol):
@@ -45,17 +47,21 @@ class Rules(Protocol):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A stage by name: its tables, its rules by version, and the channels that it speaks on."""
+    """A stage by name: its tables, its rules by version, and the channels that it speaks on.
+
+    One that ``is_flat`` speaks on topics of flat records instead: each by itself, keyed, and with no origin.
+    """
 
     name: str
     tables: Callable[[], Tables]
     rules: dict[int, Callable[[Any, PartitionCounts, int], Rules]]
     channels: tuple[str, ...]
+    is_flat: bool = False
 
     @property
     def inbox(self) -> str:
         """The one topic that it reads."""
-        return INBOXES[self.name]
+        return inbox_of(self.name)
 
 
 class Checkpoint(NamedTuple):
@@ -187,6 +193,8 @@ class Fold:
         self._apply_items(envelope.items, offset, outbox)
         for items in outbox.items.values():
             self._count(items)
+        if self.stage.is_flat:
+            return list(flat_outputs(outbox))
         return [self._seal(*output) for output in outbox.items.items()]
 
     def _count(self, items: list[Any]) -> None:
@@ -249,3 +257,10 @@ class Fold:
         )
         self._said[destination] = (sequence + 1, chain)
         return Output(channel.topics, partition, value)
+
+
+def flat_outputs(outbox: Outbox) -> Iterator[Output]:
+    """What an outbox of flat records says: the topic is the channel's name."""
+    for (topic, partition), records in outbox.items.items():
+        for record in records:
+            yield Output((topic,), partition, codec.encode(record), kafka_key(record))

@@ -1,7 +1,7 @@
 """A stage's surroundings on Kafka and a disk."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from agents.stage.outputs import Outputs
 from agents.stage.recovery import TOMBSTONES_KEPT_NS, Inbox
 from schemas import codec
 from schemas.maximums import RECORD_BYTES
-from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS, orders_of
+from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS, Topic, orders_of
 from tables.checkpointed.changelog import KafkaChangelog, ensure_changelog
 from tables.checkpointed.ports import Changelog
 from tables.checkpointed.reader import LogReader
@@ -42,7 +42,7 @@ class KafkaWorld:
 
     def prepare(self) -> None:
         """Checks the topics and makes the changelog; StartRefused where they do not fit."""
-        check_topics(self._kafka, self._config)
+        check_topics(self._kafka, self._config, (*TOPICS, *map(orders_of, self._config.clients)))
         inbox = BY_NAME[self._stage.inbox]
         ensure_changelog(
             self._kafka,
@@ -117,10 +117,10 @@ class KafkaWorld:
         return False
 
 
-def check_topics(kafka: dict[str, Any], config: StageConfig) -> None:
+def check_topics(kafka: dict[str, Any], config: StageConfig, topics: Iterable[Topic]) -> None:
     """StartRefused where a topic is missing or has another partition count than the engine."""
     there = AdminClient(kafka).list_topics(timeout=TIMEOUT_S).topics
-    for topic in (*TOPICS, *map(orders_of, config.clients)):
+    for topic in topics:
         if topic.name not in there:
             raise StartRefused(f"topic {topic.name} is missing: run `trading topics create`")
         found, wanted = len(there[topic.name].partitions), config.counts.of(topic)

@@ -53,9 +53,9 @@ class Outputs:
 
     def send(self, outputs: Iterable[Output]) -> None:
         """Hands records to the client, in order for each destination; waits while its queue is full."""
-        for topics, partition, value in outputs:
+        for topics, partition, value, key in outputs:
             for topic in topics:
-                self.produce(topic, partition, value)
+                self.produce(topic, partition, value, key)
 
     def produce(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> None:
         """Hands one record to the client."""

@@ -14,7 +14,7 @@ from agents.stage.edge import Edge
 from agents.stage.fold import Fold
 from agents.stage.partitions import Partitions
 from connectors.views.reference import moment
-from schemas.topics import INBOXES
+from schemas.topics import inbox_of
 from tables.checkpointed.rows import NotOwned
 
 _PLACE: Final = ("stage", "partition")
@@ -66,7 +66,7 @@ def next_offsets(hosted: Hosted, progress: Mapping[int, Progress]) -> dict[TP, i
     """Where each topic partition that a stage reads here goes on."""
     if hosted.edge is not None:
         return hosted.edge.next_offsets
-    return {TP(INBOXES[hosted.stage], partition): it.next_offset for partition, it in progress.items()}
+    return {TP(inbox_of(hosted.stage), partition): it.next_offset for partition, it in progress.items()}
 
 
 def read_progress(fold: Fold) -> Progress:

@@ -99,7 +99,7 @@ class _Voice:
 
     def hear(self, outputs: Iterable[Output]) -> None:
         """Compares what was said to each topic with the record of that number there."""
-        for topics, partition, value in outputs:
+        for topics, partition, value, _ in outputs:
             for topic in topics:
                 place = topic, partition
                 sequence = self._next.get(place, 0)

@@ -13,10 +13,11 @@ class Tally:
     ``note`` says what the check could not look at, where it could not look at all.
     """
 
-    __slots__ = ("breaches", "count", "examples", "name", "note")
+    __slots__ = ("_examples_max", "breaches", "count", "examples", "name", "note")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, examples_max: int = EXAMPLES_MAX) -> None:
         self.name: Final = name
+        self._examples_max = examples_max
         self.count = 0
         self.breaches = 0
         self.examples: list[str] = []
@@ -25,7 +26,7 @@ class Tally:
     def breach(self, text: str) -> None:
         """Counts a breach."""
         self.breaches += 1
-        if len(self.examples) < EXAMPLES_MAX:
+        if len(self.examples) < self._examples_max:
             self.examples.append(text)
 
     def expect(self, truth: bool, text: str) -> None:
@@ -52,9 +53,9 @@ class Report:
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
 
-    def tally(self, name: str) -> Tally:
-        """The check of a name; made when it is first asked for."""
-        return self._tallies.setdefault(name, Tally(name))
+    def tally(self, name: str, examples_max: int = EXAMPLES_MAX) -> Tally:
+        """The check of a name; made when it is first asked for, to name so many of its breaches."""
+        return self._tallies.setdefault(name, Tally(name, examples_max))
 
     def __iter__(self) -> Iterator[Tally]:
         """The checks."""

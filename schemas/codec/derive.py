@@ -13,13 +13,15 @@ import msgspec
 
 from schemas.envelopes import Chain
 from schemas.record import Record
-from schemas.topics import TOPICS
+from schemas.topics import FLAT_TOPICS, TOPICS
 
 Schema = dict[str, Any] | list[Any] | str
 
 NAMESPACE: Final = "trading"
 PRIMITIVES: Final = {int: "long", str: "string", bool: "boolean", bytes: "bytes", NoneType: "null"}
-WIRE_TYPES: Final = tuple(dict.fromkeys(record for topic in TOPICS for record in topic.records))
+WIRE_TYPES: Final = tuple(
+    dict.fromkeys(record for topic in (*TOPICS, *FLAT_TOPICS) for record in topic.records)
+)
 """Every type that is a value of some topic, each once, in the order of the topics."""
 
 

@@ -139,7 +139,7 @@ class MemoryMouth:
 
     def send(self, outputs: Iterable[Output]) -> None:
         """Queues records."""
-        for topics, partition, value in outputs:
+        for topics, partition, value, _ in outputs:
             for topic in topics:
                 self._pending[topic, partition].append(value)
                 self._sent[topic, partition] += 1

@@ -37,7 +37,7 @@ def decided(intake: Intake, topic: str, *values: bytes) -> dict[str, list[Any]]:
     """What intake says to records of one partition, by topic; dead letters are no lists."""
     records = [InboxRecord(7 + index, AT_MS, b"key", value) for index, value in enumerate(values)]
     said: dict[str, list[Any]] = {}
-    for (name,), _, value in intake.decide(Batch(topic, 1, records)):
+    for (name,), _, value, _ in intake.decide(Batch(topic, 1, records)):
         record: Any = codec.decode(value)
         said.setdefault(name, []).extend(getattr(record, "items", (record,)))
     return said

@@ -1,16 +1,17 @@
-"""The broker's jars: only what was locked is used, and a second fetch goes on where the first stopped."""
+"""The servers' jars: only what was locked is used, and a second fetch goes on where the first stopped."""
 
 import hashlib
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from infra.embedded.jars import Jar, JarError, cache_folder, fetch, locked
+from infra.embedded.jars import Jar, JarError, cache_folder, fetch, locked, to_download, unpacked
 
 COORDINATE = "org.example:thing:jar:1.0"
 PLACE = Path("org/example/thing/1.0/thing-1.0.jar")
 CONTENT = b"what was locked"
-LOCKED = Jar(hashlib.sha256(CONTENT).hexdigest(), COORDINATE, "kafka")
+LOCKED = Jar(hashlib.sha256(CONTENT).hexdigest(), COORDINATE, "kafka", len(CONTENT))
 
 
 def cached(cache: Path, content: bytes) -> Path:
@@ -42,9 +43,45 @@ def test_lock_holds_the_broker() -> None:
 def test_cached_jar_is_kept(tmp_path: Path) -> None:
     """A whole jar of an earlier fetch is used again, with no network, and counted."""
     path = cached(tmp_path, CONTENT)
-    counted: list[int] = []
-    assert fetch((LOCKED,), tmp_path, lambda: counted.append(1)) == (path,)
-    assert counted == [1]
+    seen: list[tuple[int, int]] = []
+    assert fetch((LOCKED,), tmp_path, lambda *sizes: seen.append(sizes)) == (path,)
+    assert seen == [(len(CONTENT), len(CONTENT))]
+
+
+def test_what_is_to_be_downloaded_is_said(tmp_path: Path) -> None:
+    """What is missing, or has another size, is summed up by what it is for; what is there is left out."""
+    big = LOCKED._replace(coordinate="org.example:big:tar.gz:all:1.0", folder="registry", size=151_400_000)
+    small = LOCKED._replace(coordinate="org.example:small:jar:1.0", folder="connect/one", size=2_000_000)
+    other = small._replace(folder="connect/other")
+    assert to_download((LOCKED, big, small, other), tmp_path) == (
+        "Kafka 0 MB, the schema registry 151 MB, Connect's connectors 4 MB"
+    )
+    cached(tmp_path, CONTENT)
+    assert to_download((LOCKED, big), tmp_path) == "the schema registry 151 MB"
+    assert to_download((LOCKED,), tmp_path) == ""
+
+
+@pytest.mark.usefixtures("_offline")
+def test_archive_is_unpacked_once(tmp_path: Path) -> None:
+    """A locked archive is unpacked beside itself, whole or not at all, and then used as it is."""
+    archive = tmp_path / "org/example/box/1.0/box-1.0-all.tar.gz"
+    archive.parent.mkdir(parents=True)
+    (tmp_path / "inside").write_text("content")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "inside", "lib/inside")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    jar = Jar(digest, "org.example:box:tar.gz:all:1.0", "registry", archive.stat().st_size)
+    folder = unpacked(jar, tmp_path)
+    assert (folder / "lib" / "inside").read_text() == "content"
+    (folder / "lib" / "inside").write_text("seen")
+    assert (unpacked(jar, tmp_path) / "lib" / "inside").read_text() == "seen"
+
+
+def test_no_driver_of_another_database_is_locked() -> None:
+    """The connector is locked jar by jar, since its archive brings drivers under licences of their own."""
+    names = " ".join(jar.coordinate for jar in locked("connect/debezium-jdbc"))
+    assert "org.postgresql:postgresql:jar:" in names
+    assert not [it for it in ("ojdbc", "mssql", "mysql", "mariadb") if it in names]
 
 
 @pytest.mark.usefixtures("_offline")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.processes import free_ports, wait_until
-from infra.supervisor import Program, State, Supervisor
+from infra.supervisor import Program, State, Supervisor, answers
 
 PAUSE = "import signal; signal.pause()"
 TIMEOUT_S = 20
@@ -47,7 +47,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def python(name: str, script: str, ready_url: str | None = None, last_words: Path | None = None) -> Program:
     """A program that is a line of Python."""
-    return Program(name, (sys.executable, "-c", script), {}, ready_url, last_words)
+    ready = answers(ready_url) if ready_url else None
+    return Program(name, (sys.executable, "-c", script), {}, ready, last_words)
 
 
 def test_ready_when_the_view_answers(run: Run) -> None:

@@ -64,7 +64,9 @@ def group() -> Group:
 @pytest.fixture
 def edge(group: Group) -> Edge:
     """An edge of two topics that owns three partitions."""
-    edge = Edge(CONFIG, Silent(), group.committed, group.commit, lambda error: pytest.fail(str(error)))
+    edge = Edge(
+        "intake", CONFIG, Silent(), group.committed, group.commit, lambda error: pytest.fail(str(error))
+    )
     assert edge.take([TP(ORDERS, 0), TP(ACME, 0), TP(ACME, 1)]) == {
         TP(ORDERS, 0): 5,
         TP(ACME, 0): 50,

@@ -110,7 +110,7 @@ class Engine:
         records = self.log.records[fold.stage.inbox, fold.partition]
         if fold.next_offset == len(records):
             return False
-        for topics, partition, value in fold.apply(InboxRecord(*records[fold.next_offset])):
+        for topics, partition, value, _ in fold.apply(InboxRecord(*records[fold.next_offset])):
             for topic in topics:
                 self.append((topic, partition), value)
         return True
