@@ -41,10 +41,12 @@ class Projection:
             yield of_dead_letter(envelope, self._epoch)
             return
         flatten, origin = BY_TOPIC[batch.topic], envelope.origin
-        name = EDGE if origin is None else f"{origin.stage}-{origin.partition}"
+        who = EDGE if origin is None else f"{origin.stage}-{origin.partition}"
         sequence = record.offset if origin is None else origin.sequence
         for index, item in enumerate(envelope.items):
-            yield from flatten(item, Source(self._epoch, name, batch.partition, sequence, index))
+            yield from flatten(
+                item, Source(self._epoch, f"{who}/{batch.topic}", batch.partition, sequence, index)
+            )
 
 
 def _read(batch: Batch, record: InboxRecord) -> Any:

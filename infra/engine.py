@@ -9,7 +9,7 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.jars import OnProgress, cache_folder, fetch, locked, to_download
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
-from infra.settings import Settings
+from infra.settings import PORT_MAX, Settings
 from infra.sinks.servers import SinkServers, needed_jars
 from infra.supervisor import Program, State, Supervisor, answers
 from infra.workers import Worker
@@ -49,6 +49,7 @@ class Engine:
             folder / "logs",
             deaths_at_one_offset=settings.deaths_at_one_offset,
             backoff_s=settings.restart_backoff_ms / 1000,
+            log_bytes_max=settings.log_mb << 20,
             report=report,
         )
 
@@ -100,10 +101,8 @@ class Engine:
             OperatorError: the broker cannot be started again.
 
         """
-        if self.broker and self.broker.exit_code() is not None:
-            self._report(f"the broker died: {self.broker.why_dead()}; it starts again")
-            self.broker.stop()
-            self.broker.start(self.settings.start_timeout_s)
+        if self.broker:
+            self._keep_broker(self.broker)
         self.supervisor.step()
         if self.sinks:
             self.sinks.step()
@@ -147,6 +146,13 @@ class Engine:
             why = "stay down" if in_time else f"are not ready after {self.settings.start_timeout_s} s"
             raise EngineError(f"{', '.join(late)} {why}: see {self.settings.data_folder / 'logs'}")
 
+    def _keep_broker(self, broker: EmbeddedBroker) -> None:
+        broker.log.trim()
+        if broker.exit_code() is not None:
+            self._report(f"the broker died: {broker.why_dead()}; it starts again")
+            broker.stop()
+            broker.start(self.settings.start_timeout_s)
+
     def _check_view_ports(self) -> None:
         for port in self._view_ports.values():
             if not is_free(port):
@@ -184,10 +190,15 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
         settings.broker_controller_port,
         settings.broker_heap_mb,
         settings.java_home,
+        settings.log_mb << 20,
     )
 
 
 def _view_ports(first: int, count: int) -> tuple[int, ...]:
+    if first + count - 1 > PORT_MAX:
+        raise PortError(
+            f"TRADING_VIEWS_PORT={first} leaves no ports for {count} workers: set it to {PORT_MAX - count + 1} at most"
+        )
     return tuple(range(first, first + count)) if first else free_ports(count)
 
 

@@ -26,7 +26,8 @@ PREFIX = "TRADING_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = "trading.toml"
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
+PORT_MAX = 65_535
+Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
 # An id keeps nine bits for the partition (schemas/ids.py).
 Partitions = Annotated[int, Field(ge=1, le=512)]
 # A topic's name takes no other characters; without dots no two names are one to Kafka's metrics.
@@ -159,6 +160,8 @@ class Settings(BaseSettings):
     """Wait before a dead worker is started again, in ms."""
     deaths_at_one_offset: Annotated[int, Field(ge=1, le=100)] = 3
     """Deaths at the same record after which a worker stays down."""
+    log_mb: Annotated[int, Field(ge=1, le=100_000)] = 32
+    """Size of a process's log at which it goes to NAME.log.1 and begins anew, in MB: each process keeps two."""
     start_timeout_s: Annotated[int, Field(ge=1, le=3_600)] = 120
     """Longest wait for the broker, and for all workers, to be ready, in seconds."""
     stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 10

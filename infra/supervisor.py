@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import msgspec
 
 from agents.stage.errors import LastWords
+from infra.logs import BYTES_MAX, BoundedLog
 from infra.processes import Owner, start, stop
 from infra.restarts import Restarts
 
@@ -60,7 +61,7 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 class Supervisor:
-    """Some programs, and the folder of their logs (`NAME.log`).
+    """Some programs, and the folder of their logs (`NAME.log`, see `BoundedLog`).
 
     `report` gets a line for each death; `deaths_at_one_offset` and `backoff_s` are for `Restarts`.
     """
@@ -72,10 +73,16 @@ class Supervisor:
         *,
         deaths_at_one_offset: int = 3,
         backoff_s: float = 0.25,
+        log_bytes_max: int = BYTES_MAX,
         report: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._children = {
-            program.name: _Child(program, logs, Restarts(deaths_at_one_offset, backoff_s), report)
+            program.name: _Child(
+                program,
+                BoundedLog(logs / f"{program.name}.log", log_bytes_max),
+                Restarts(deaths_at_one_offset, backoff_s),
+                report,
+            )
             for program in programs
         }
 
@@ -118,10 +125,9 @@ class _Child:
     """One program and its process."""
 
     def __init__(
-        self, program: Program, logs: Path, restarts: Restarts, report: Callable[[str], object]
+        self, program: Program, log: BoundedLog, restarts: Restarts, report: Callable[[str], object]
     ) -> None:
-        self._program, self._restarts, self._report = program, restarts, report
-        self._log = logs / f"{program.name}.log"
+        self._program, self._log, self._restarts, self._report = program, log, restarts, report
         self._process: subprocess.Popen[bytes] | None = None
         self._due_s = 0.0  # when to start again, or to ask again whether it is ready
         self.state = State.STOPPED
@@ -134,10 +140,11 @@ class _Child:
         if self._program.last_words:
             self._program.last_words.unlink(missing_ok=True)  # of an earlier life
         program = self._program
-        self._process = start(program.command, self._log, program.env, owner=program.owner)
+        self._process = start(program.command, self._log.path, program.env, owner=program.owner)
         self.state = State.STARTING
 
     def step(self) -> None:
+        self._log.trim()
         match self.state:
             case State.STARTING | State.READY:
                 self._watch()
@@ -173,7 +180,7 @@ class _Child:
     def _bury(self, code: int) -> None:
         words = _read(self._program.last_words)
         verdict = self._restarts.judge(code, words, was_ready=self.state is State.READY)
-        self._report(f"{self._program.name} {verdict.line} (log: {self._log})")
+        self._report(f"{self._program.name} {verdict.line} (log: {self._log.path})")
         if verdict.wait_s is None:
             self.state = State.DOWN
         else:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -28,13 +29,17 @@ from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
+from infra.processes import free_ports
 from infra.settings import Settings
 from infra.workers import Worker
 from schemas.topics import FLAT_TOPICS, ORDER_STATES, TOPICS, PartitionCounts, orders_of
+from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
 PROJECTIONS: Final = (PROJECTION, ORDER_STATES)  # for databases: nothing in the engine waits for them
 EDGES: Final = ("intake", PROJECTION)
+# By how much (nice): nobody waits for settlement as for the answer to an order, and for rows least of all.
+GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10}
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -55,9 +60,10 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     Example:
       trading worker risk settlement --replica b
     """  # noqa: D301
-    settings = Settings.load()
+    settings = _with_a_port(Settings.load())
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    os.nice(min(GIVES_WAY.get(it, 0) for it in stages))
     config = stage_config(settings, replica, number)
     words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
@@ -68,6 +74,11 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
         asyncio.run(run())
     else:
         uvloop.run(run())
+
+
+def _with_a_port(settings: Settings) -> Settings:
+    """A free port for the views where any will do: others must be told one before the server has it."""
+    return settings if settings.views_port else settings.model_copy(update={"views_port": free_ports(1)[0]})
 
 
 def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
@@ -140,6 +151,7 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
             app.missing,
             app.owner if isinstance(app.owner, Partitions) else None,
             app.owner if isinstance(app.owner, Edge) else None,
+            app.tables,
         )
         for name, app in apps.items()
     ]
@@ -158,6 +170,7 @@ def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
     world.prepare()
     app = StageApp(name, config, death)
     partitions = Partitions(stage, config, world, death.die)
+    declare(app, stage.tables(), partitions, config.changelog(name))
     app.own(partitions)
     if name == "control":
         clock(app, partitions, world.outputs)

@@ -1,9 +1,10 @@
 """Flat records: what a database keeps, one row each; made of the envelopes by the projection.
 
 ``epoch`` goes with every id that leaves the engine (design, rule 12). A row of what happened is written once.
-Where it has no id of its own it is named by its source: ``origin`` (the stage and its partition, "matching-3";
-an edge is "edge"), ``partition`` of the topic, ``sequence`` (the origin's number there; the offset of an edge's
-record) and ``item`` in the record's list, so that what a stage says again has the same key. A row of state is
+Where it has no id of its own it is named by its source: ``origin`` (the stage, its partition and the topic,
+"matching-3/account-events"; of an edge "edge/account-events"), ``partition`` of the topic, ``sequence`` (the
+origin's number there; the offset of an edge's record) and ``item`` in the record's list, so that what a stage says
+again has the same key. A row of state is
 replaced by one of a higher ``version``. What has no value for an event is None; ``schemas.sinks`` has the keys.
 """
 
@@ -165,6 +166,7 @@ class FlatSettlement(Record, frozen=True, gc=False, kw_only=True):
     deliver_minor: int | None = None
     amount_minor: int | None = None
     mark_price_ticks: int | None = None
+    session_end_ns: int | None = None
 
 
 class FlatRiskEvent(Record, frozen=True, gc=False, kw_only=True):
@@ -194,7 +196,7 @@ class FlatRiskEvent(Record, frozen=True, gc=False, kw_only=True):
 
 
 class FlatMarketData(Record, frozen=True, gc=False, kw_only=True):
-    """A change of a book's level (LevelChanged) or of a mark (MarkChanged: price alone)."""
+    """A change of a book's level (LevelChanged), a mark (MarkChanged), or a session's last one (SessionEnded)."""
 
     epoch: int
     origin: str

@@ -64,6 +64,7 @@ class OrderStates:
                 | events.OrdersRemoved()
                 | events.MassCancelled()
                 | events.MarkChanged()
+                | events.SessionEnded()
                 | events.CashDeposited()
                 | events.CashWithdrawn()
                 | events.CommandRefused()

@@ -78,6 +78,10 @@ def of_account_event(item: AccountEventItem, source: Source) -> Iterator[Flat]:
         case events.MassCancelled() | events.OrdersRemoved():
             count = item.count if isinstance(item, events.MassCancelled) else item.removed_count
             yield topics.ORDER_EVENTS, _placed(flat.FlatOrderEvent, item, source, order_count=count)
+        case events.SessionEnded():
+            if source.partition == FIRST_PARTITION:
+                ended = _placed(flat.FlatMarketData, item, source, price_ticks=item.mark_price_ticks)
+                yield topics.MARKET_DATA_FLAT, ended
         case AccountDefined():
             account = item.account
             yield topics.REFERENCE, _definition("ACCOUNT", account.account, account, item, source)

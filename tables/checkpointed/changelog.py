@@ -95,6 +95,10 @@ class KafkaChangelog:
                 producer.produce(topic, entry[1], entry[0], partition, **callback)
             except BufferError:
                 producer.poll(POLL_S)
+            except KafkaException as failure:
+                if failure.args[0].code() == KafkaError._FATAL:  # noqa: SLF001
+                    producer.commit_transaction(COMMIT_TIMEOUT_S)  # commits nothing any more, but tells why
+                raise
             else:
                 return
 

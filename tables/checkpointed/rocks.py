@@ -20,7 +20,6 @@ from tables.section import Change
 
 STATE_KEY: Final = b"\xff"  # sorts behind every section
 SLICE: Final = 100  # entries a write: a hundred microseconds, so that the fold's thread is not held up
-PAUSE_S: Final = 0.0005
 CACHE: Final = Cache(32 * 2**20)  # shared: reads happen at start only
 
 
@@ -78,7 +77,6 @@ class RocksStore:
         """Writes changes and, last, the changelog offset they are complete to; StoreUnwritable if it cannot."""
         remaining = iter(entries)
         while self._write_slice(list(islice(remaining, SLICE))):
-            time.sleep(PAUSE_S)  # lets the fold's thread have the interpreter
             between()
         with self._writing() as db:
             db.put(STATE_KEY, msgspec.msgpack.encode((next_offset, time.time_ns())))

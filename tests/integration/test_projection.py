@@ -29,7 +29,7 @@ from tests.chaos.harness import Chaos
 ENGINE: Final = "control+intake+risk+matching+settlement"
 SINKS: Final = "projection+order-states"
 KILLS: Final = 3
-NO_ROW: Final = {"ClockTicked", "MarkChanged", "MarkSet"}
+NO_ROW: Final = {"ClockTicked", "MarkChanged", "MarkSet", "SessionEnded"}
 DEFINITIONS: Final = {"InstrumentDefined", "AccountDefined", "LimitsChanged"}
 ENDS: Final = {"OrderCancelled", "OrderExpired"}
 
@@ -216,7 +216,8 @@ def items(chaos: Chaos, topic: str) -> Iterator[tuple[Row, Any]]:
         for offset, value in values_of(chaos.log, topic, partition):
             envelope: Any = codec.decode(value)
             origin = envelope.origin
-            name = "edge" if origin is None else f"{origin.stage}-{origin.partition}"
+            who = "edge" if origin is None else f"{origin.stage}-{origin.partition}"
+            name = f"{who}/{topic}"
             sequence = offset if origin is None else origin.sequence
             if (name, partition, sequence) not in heard:
                 heard.add((name, partition, sequence))

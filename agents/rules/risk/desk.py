@@ -12,15 +12,16 @@ from zlib import crc32
 
 import msgspec
 
+from agents.rules.budget import Budget
 from agents.rules.money import fee_minor
 from agents.rules.outbox import Outbox
 from schemas.book_commands import Terms
-from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY
+from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY, SETTLEMENTS_PER_RECORD
 from schemas.partitioner import partition_of
 from schemas.record import Record, Side
 from schemas.reference import Account, Instrument
 from schemas.topics import ACCOUNT_EVENTS, PartitionCounts
-from tables.risk import CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
+from tables.risk import DONE, PENDING, CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
 
 _MINUTE_NS: Final = 60 * 1_000_000_000
 _EVICTION_SLOTS: Final = 4096  # ids go over a quarter of an hour, by 4096ths of a day's count: no burst
@@ -70,6 +71,7 @@ class Holding(msgspec.Struct, gc=False):
     required_minor: int = 0
     value_minor: int = 0
     gross_minor: int = 0
+    session_end_ns: int = 0
 
 
 class Purse(msgspec.Struct, gc=False):
@@ -108,7 +110,8 @@ class Desk:
     ``valuation`` counts first marks and changed margins: what was valued at another must be valued anew.
     ``drift_e9`` bounds how far any mark has moved: between two of its values no mark has moved by a greater
     part of itself (compounded) than their difference says.
-    ``closed_ids`` and ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
+    ``names`` are the ids whose command is an open order's row, with its order id. ``closed_ids`` and
+    ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
     """
 
     def __init__(self, tables: RiskTables, counts: PartitionCounts, partition: int) -> None:
@@ -117,6 +120,7 @@ class Desk:
         self.counts = counts
         self.partition = partition
         self.valuation = 0
+        self.budget = Budget(SETTLEMENTS_PER_RECORD)
         self.drift_e9 = 0
         self._round = 0
         self._farthest_e9 = 0  # of the moves of this round
@@ -124,6 +128,7 @@ class Desk:
         self.ledgers: dict[str, Ledger] = {}
         self.by_number: list[Ledger] = []
         self.holders: dict[str, list[Holding]] = {}
+        self.names: dict[str, int] = {}
         self.closed_ids: dict[int, list[str]] = {}
         self.windows: dict[int, list[str]] = {}
         self._derive_reference()
@@ -206,16 +211,31 @@ class Desk:
         self.tables.cash[purse.key] = CashRow(cash_minor, unsettled_minor)
 
     def set_position(self, holding: Holding, purse: Purse, quantity_lots: int, cost_minor: int) -> None:
-        """Replaces a position; one that is flat has no row."""
+        """Replaces a position; a flat one has no row, and one that opens no part in sessions that have ended."""
         if quantity_lots:
-            self.tables.positions[holding.key] = PositionRow(quantity_lots, cost_minor)
+            if not holding.quantity_lots:
+                varied = self.tables.variations.get(holding.market.instrument.symbol)
+                holding.session_end_ns = varied.session_end_ns if varied else 0
+            self.tables.positions[holding.key] = PositionRow(
+                quantity_lots, cost_minor, holding.session_end_ns
+            )
         else:
             self.tables.positions.pop(holding.key, None)
         _take_position(holding, purse, quantity_lots, cost_minor)
 
+    def known(self, key: str) -> CommandRow | None:
+        """What became of the command of an id; None for a new one."""
+        row = self.tables.commands.get(key)
+        if row is None and (order_id := self.names.get(key)) is not None:
+            order = self.tables.orders[order_id]
+            reason = PENDING if order.state == "PENDING_NEW" else DONE
+            return CommandRow("P", order.digest, order_id, reason, order.at_ns, 0)
+        return row
+
     def keep_id(self, key: str, row: CommandRow) -> None:
         """Replaces the row of an id; one with a time to go is remembered by it."""
         until = row.kept_until_ns
+        self.names.pop(key, None)
         if until:
             self._fall_due(until, key)
         self.tables.commands[key] = row
@@ -246,7 +266,11 @@ class Desk:
             holding = self.holding(ledger, self.markets[symbol])
             purse = ledger.purses[holding.terms.currency]
             _take_position(holding, purse, position.quantity_lots, position.open_cost_minor)
-        for order in self.tables.orders.values():
+            holding.session_end_ns = position.session_end_ns
+        for order_id, order in self.tables.orders.items():
+            name = pair(order.account, order.client_order_id)
+            if name not in self.tables.commands:
+                self.names[name] = order_id
             ledger = self.ledgers[order.account]
             known = ledger.holdings.get(order.instrument)  # a restart asks a million times: spare the call
             holding = known or self.holding(ledger, self.markets[order.instrument])
@@ -290,7 +314,10 @@ def refusal_of(account: Account, symbol: str) -> str | None:
 
 
 def claim_at(lots: int, price_ticks: int, minor_per_tick_lot: int, fee_bps: int) -> Claim:
-    """What so many lots at a price claim; fees for as many fills as there may be, one a lot."""
+    """What so many lots at a price claim.
+
+    A fee is rounded up, so nothing costs more than a fill for each lot: that many fees are claimed.
+    """
     unit = price_ticks * minor_per_tick_lot
     return lots, lots * unit, lots * fee_minor(unit, fee_bps)
 

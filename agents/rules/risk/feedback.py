@@ -4,9 +4,9 @@ Answers carry absolute quantities (cum, leaves). An answer about an order that i
 is a broken invariant: risk and matching disagree, and the worker stops.
 """
 
-from agents.rules.money import book_fill, book_variation
+from agents.rules.money import book_fill
 from agents.rules.outbox import Outbox, Place
-from agents.rules.risk import outcomes
+from agents.rules.risk import outcomes, variation
 from agents.rules.risk.desk import Desk, Holding, Ledger, Purse, change_of, claim_of, move_claim
 from agents.rules.risk.margin import revalue
 from schemas.events import (
@@ -21,9 +21,9 @@ from schemas.events import (
     OrderTriggered,
     ReplaceRejected,
 )
-from schemas.settlement_events import CashReleased, VariationSettled
+from schemas.settlement_events import CashReleased
 from tables.lifecycle import Event, advance
-from tables.risk import DONE, OrderRow, PendingReplace, pair
+from tables.risk import DONE, PENDING, CommandRow, OrderRow, PendingReplace, pair
 
 Held = tuple[Ledger, Holding, Purse]
 """What ``Desk.held_by`` finds: looked for once an answer, since each look costs three misses of the cache."""
@@ -33,11 +33,7 @@ def accepted(desk: Desk, item: OrderAccepted, place: Place, outbox: Outbox) -> N
     """The order is in its book."""
     order = desk.tables.orders[item.order_id]
     state = advance(order.state, "ACCEPTED")
-    desk.tables.orders[item.order_id] = order.changed(
-        state, order.quantity_lots, order.cum_quantity_lots, order.pending
-    )
-    key = pair(item.account, item.client_order_id)
-    outcomes.name_order(desk, key, desk.tables.commands[key], item.at_ns)
+    desk.tables.orders[item.order_id] = order.accepted(state, item.at_ns)
 
 
 def rejected(desk: Desk, item: OrderRejected, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
@@ -46,13 +42,16 @@ def rejected(desk: Desk, item: OrderRejected, place: Place, outbox: Outbox) -> N
     order = desk.tables.orders[item.order_id]
     _close(desk, item.order_id, order, desk.held_by(order), "REJECTED")
     key = pair(item.account, item.client_order_id)
-    outcomes.answer(desk, key, desk.tables.commands[key], item.at_ns, item.reason_code, ())
+    row = CommandRow("P", order.digest, item.order_id, PENDING, order.at_ns, 0)
+    outcomes.answer(desk, key, row, item.at_ns, item.reason_code, ())
 
 
 def filled(desk: Desk, item: OrderFilled, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
     """A fill moves the position and cash, and releases what it used."""
     order = desk.tables.orders[item.order_id]
     held = _, holding, purse = desk.held_by(order)
+    if desk.tables.variations:
+        variation.settle(desk, holding, purse)
     booked = book_fill(
         holding.quantity_lots,
         holding.open_cost_minor,
@@ -124,6 +123,7 @@ def replaced(desk: Desk, item: OrderReplaced, place: Place, outbox: Outbox) -> N
             order.stop_price_ticks,
             order.hold_price_ticks if item.price_ticks is None else item.price_ticks,
             order.fee_bps,
+            order.digest,
             order.at_ns,
             _without(order.pending, item.client_order_id),
         ),
@@ -170,17 +170,6 @@ def cash_released(desk: Desk, item: CashReleased, place: Place, outbox: Outbox) 
     desk.set_cash(purse, purse.cash_minor, purse.unsettled_minor - item.amount_minor)
 
 
-def variation_settled(desk: Desk, item: VariationSettled, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
-    """A future's profit or loss of the session is in cash, and no longer in the position."""
-    ledger = desk.ledgers[item.account]
-    holding = ledger.holdings[item.instrument]
-    purse = ledger.purses[item.currency]
-    cost, cash = book_variation(holding.quantity_lots, holding.open_cost_minor, item.amount_minor)
-    desk.set_position(holding, purse, holding.quantity_lots, cost)
-    desk.set_cash(purse, purse.cash_minor + cash, purse.unsettled_minor)
-    revalue(desk, holding, purse)
-
-
 def _resize(desk: Desk, item: OrderFilled | OrderReduced, order: OrderRow, held: Held, event: Event) -> None:
     cum = item.cum_quantity_lots
     state = advance(order.state, event)
@@ -197,10 +186,10 @@ def _set_order(desk: Desk, order_id: int, before: OrderRow, held: Held, after: O
 
 
 def _close_named(desk: Desk, order_id: int, order: OrderRow, held: Held, event: Event, now_ns: int) -> None:
-    """Closes an order and lets its name go in time."""
-    _close(desk, order_id, order, held, event)
+    """Lets an order's name go in time, and closes it."""
     minute = held[1].market.instrument.session_end_minute_utc
     outcomes.close_name(desk, pair(order.account, order.client_order_id), now_ns, minute)
+    _close(desk, order_id, order, held, event)
 
 
 def _close(desk: Desk, order_id: int, order: OrderRow, held: Held, event: Event) -> None:

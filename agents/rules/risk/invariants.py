@@ -18,6 +18,8 @@ def check_desk(desk: Desk) -> None:
         _check_order(desk, order_id, order)
     due = {key for keys in desk.closed_ids.values() for key in keys}
     assert due == {key for key, row in desk.tables.commands.items() if row.kept_until_ns}, "ids fall due"
+    assert desk.names == fresh.names, "the names of open orders differ"
+    assert not desk.names.keys() & desk.tables.commands.keys(), "an open order's command has a row of its own"
     assert sorted(desk.closed_ids) == sorted(desk.due_times), "times fall due"
 
 
@@ -45,6 +47,10 @@ def _check_totals(name: str, ledger: Ledger, fresh: Ledger) -> None:
                 anew.buy_claim_minor,
                 anew.open_minor,
                 anew.fees_minor,
+            )
+        if anew is not None and holding.quantity_lots:
+            assert holding.session_end_ns == anew.session_end_ns, (
+                f"{name} {symbol}: not the row's session end"
             )
         assert totals == expected, f"{name} {symbol}: {totals} is kept, the rows need {expected}"
         assert min(holding.buy_lots, holding.sell_lots, holding.open_minor, holding.fees_minor) >= 0, name
@@ -87,7 +93,8 @@ def _check_order(desk: Desk, order_id: int, order: OrderRow) -> None:
     name = f"order {order_id}"
     assert order.state not in CLOSED, f"{name} is {order.state} and has a row"
     assert 0 <= order.cum_quantity_lots <= order.quantity_lots, f"{name} is filled beyond its quantity"
-    row = desk.tables.commands[f"{order.account} {order.client_order_id}"]
+    row = desk.known(f"{order.account} {order.client_order_id}")
+    assert row is not None, f"{name} goes by a name that nobody knows"
     assert row.order_id == order_id, f"{name} goes by a name that is another's"
     assert not row.kept_until_ns, f"{name} is open and its name may go"
     for change in order.pending:

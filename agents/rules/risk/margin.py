@@ -14,7 +14,7 @@ from agents.rules.risk.desk import WHOLE_E9, Desk, Holding, Ledger, Purse
 from schemas.maximums import EXAMINED_PER_RECORD, INT64_MAX
 from schemas.risk_events import MarginDeficit, MarginRestored
 from schemas.topics import RISK_EVENTS
-from tables.risk import CURSOR
+from tables.risk import MARGIN_CURSOR
 
 _START: Final = 0
 
@@ -87,13 +87,13 @@ def free_minor(desk: Desk, ledger: Ledger, purse: Purse) -> int:
 
 def examine_next(desk: Desk, now_ns: int, outbox: Outbox) -> None:
     """Looks at the margin of the next accounts in turn, so that each has its turn within a few ticks."""
-    start = desk.tables.cursors.get(CURSOR, _START)
+    start = desk.tables.cursors.get(MARGIN_CURSOR, _START)
     stop = start + EXAMINED_PER_RECORD
     for ledger in desk.by_number[start:stop]:
         examine(desk, ledger, now_ns, outbox)
     after = stop if stop < len(desk.by_number) else _START
     if after != start:
-        desk.tables.cursors[CURSOR] = after
+        desk.tables.cursors[MARGIN_CURSOR] = after
 
 
 def examine(desk: Desk, ledger: Ledger, now_ns: int, outbox: Outbox) -> None:

@@ -148,6 +148,7 @@ CREATE TABLE trading.settlements (
     deliver_minor bigint,
     amount_minor bigint,
     mark_price_ticks bigint,
+    session_end_ns bigint,
     PRIMARY KEY (at_ns, epoch, origin, partition, sequence, item)
 );
 

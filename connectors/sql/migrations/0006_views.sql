@@ -106,7 +106,8 @@ SELECT
     trading.money(s.receive_minor, c.currency_exponent) AS receive_amount,
     trading.money(s.deliver_minor, c.currency_exponent) AS deliver_amount,
     trading.money(s.amount_minor, c.currency_exponent) AS amount,
-    trading.units(s.mark_price_ticks, i.tick_size_e9) AS mark_price
+    trading.units(s.mark_price_ticks, i.tick_size_e9) AS mark_price,
+    trading.moment(s.session_end_ns) AS session_end
 FROM trading.settlements AS s
 LEFT JOIN trading.instruments AS i USING (epoch, instrument)
 LEFT JOIN trading.currencies AS c ON c.epoch = s.epoch AND c.currency = s.currency;

@@ -9,9 +9,11 @@ from agents.stage.errors import StartRefused
 from agents.stage.fetch import Batch
 from agents.stage.fold import InboxRecord, Output
 from schemas import codec
-from schemas.envelopes import AccountEvents, Answers, DeadLetter
+from schemas.control_events import CommandApplied, TradingHalted
+from schemas.envelopes import AccountEvents, Answers, ControlEvents, DeadLetter
 from schemas.events import OrderRejected
-from schemas.topics import ACCOUNT_EVENTS, DEAD_LETTERS, DEAD_LETTERS_FLAT, ORDER_EVENTS
+from schemas.sinks import BY_TABLE
+from schemas.topics import ACCOUNT_EVENTS, CONTROL_EVENTS, DEAD_LETTERS, DEAD_LETTERS_FLAT, ORDER_EVENTS
 from tests.unit.schemas.records import ACCEPTED, FILLED
 
 REJECTED = OrderRejected(
@@ -39,8 +41,8 @@ def test_a_stages_record_is_named_by_its_origin() -> None:
     assert [(it.topics, it.partition, it.key) for it in first] == [((ORDER_EVENTS,), 1, b"account-1")] * 2
     rows: list[Any] = [codec.decode(it.value) for it in first]
     assert [(it.epoch, it.origin, it.partition, it.sequence, it.item) for it in rows] == [
-        (5, "matching-3", 1, 41, 0),
-        (5, "matching-3", 1, 41, 1),
+        (5, "matching-3/account-events", 1, 41, 0),
+        (5, "matching-3/account-events", 1, 41, 1),
     ]
 
 
@@ -48,7 +50,7 @@ def test_an_edges_record_is_named_by_its_place() -> None:
     """A record without an origin is known by its offset."""
     (output,) = decided(ACCOUNT_EVENTS, (7, codec.encode(AccountEvents(items=(REJECTED,)))))
     row: Any = codec.decode(output.value)
-    assert (row.origin, row.sequence, row.event) == ("edge", 7, "OrderRejected")
+    assert (row.origin, row.sequence, row.event) == ("edge/account-events", 7, "OrderRejected")
 
 
 def test_a_dead_letter_is_named_by_its_source() -> None:
@@ -75,3 +77,21 @@ def test_what_cannot_be_read_is_not_stepped_over(value: bytes | None) -> None:
     with pytest.raises(StartRefused, match="account-events holds what cannot be read") as stopped:
         decided(ACCOUNT_EVENTS, (7, SAID), (8, value))
     assert (stopped.value.partition, stopped.value.offset) == (1, 8)
+
+
+def test_two_topics_of_one_table_never_share_a_name() -> None:
+    """Control's first word to accounts and its first answer to an operator are two rows, whatever their numbers."""
+    halted, applied = (
+        codec.seal(envelope, (item,), "control", 0, 0, 0)[0]
+        for envelope, item in (
+            (AccountEvents, TradingHalted(instrument=None, at_ns=1)),
+            (ControlEvents, CommandApplied(command_id="c", command="Halt", at_ns=1)),
+        )
+    )
+    said = (
+        Batch(topic, 0, [InboxRecord(0, 0, None, value)])
+        for topic, value in ((ACCOUNT_EVENTS, halted), (CONTROL_EVENTS, applied))
+    )
+    rows: list[Any] = [codec.decode(it.value) for batch in said for it in Projection(1).decide(batch)]
+    key = BY_TABLE["risk_events"].key
+    assert len({tuple(getattr(row, it) for it in key) for row in rows}) == len(rows) == 2

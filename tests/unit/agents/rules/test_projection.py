@@ -65,6 +65,7 @@ PLACES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "KillLifted": (RISK_EVENTS_FLAT,),
         "MassCancelOrdered": (RISK_EVENTS_FLAT,),
         "RulesActivated": (RISK_EVENTS_FLAT,),
+        "SessionEnded": (MARKET_DATA_FLAT,),
         "MarkSet": (),
         "MarkChanged": (),
         "ClockTicked": (),
@@ -96,11 +97,12 @@ OTHER_NAMES: Final = {
     "InstrumentDefined": {"instrument"},  # definition
     "AccountDefined": {"account"},  # definition
     "LimitsChanged": {"account", "limits"},  # name, definition
+    "SessionEnded": {"mark_price_ticks", "session_end_ns"},  # price_ticks; at_ns is the tick that reached it
     "RulesActivated": {"version"},  # rules_version
 }
 """Fields of an event that its row has under another name, or not at all."""
 
-FIRST: Final = Source(epoch=3, origin="control-0", partition=0, sequence=7, item=2)
+FIRST: Final = Source(epoch=3, origin="control-0/account-events", partition=0, sequence=7, item=2)
 CASES: Final = [(topic, item) for topic, items in ITEMS.items() for item in items]
 IDS: Final = [f"{topic}-{item.__name__}" for topic, item in CASES]
 
