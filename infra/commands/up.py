@@ -4,7 +4,7 @@ import json
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.commands.progress import jar_bar, uninterrupted, until_interrupted
 from infra.engine import Engine
@@ -60,7 +60,7 @@ def _announce(engine: Engine, console: Console, *, as_json: bool) -> None:
         addresses |= {"sinks": engine.sinks.addresses} if engine.sinks else {}
         click.echo(json.dumps(addresses))
         return
-    table = Table("what", "where", title="The engine runs", title_justify="left")
+    table = Table("what", Column("where", overflow="fold"), title="The engine runs", title_justify="left")
     table.add_row("Kafka", settings.kafka_bootstrap)
     for name, address in engine.views.items():
         table.add_row(f"views of {name}", address)

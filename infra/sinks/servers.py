@@ -86,6 +86,7 @@ class SinkServers:
             list(_programs(self.settings)),
             self.settings.data_folder / "logs",
             backoff_s=self.settings.restart_backoff_ms / 1000,
+            log_bytes_max=self.settings.log_mb << 20,
             report=self._report,
         )
         self._work = [
