@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """Folder of all that is kept: the embedded broker's data, the stages' stores, the processes' logs."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe messages that are logged: DEBUG, INFO, WARNING or ERROR."""
+    operator: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")] | None = None
+    """Who acts, for the audit, up to 64 printable characters without blanks; the user of the system unless told."""
 
     embedded_broker: bool = True
     """Whether `trading up` runs its own broker; false to use the cluster at kafka_bootstrap."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from schemas import commands, envelopes
+from schemas import audit, commands, envelopes
 from schemas.maximums import ORDER_BYTES, RECORD_BYTES
 from schemas.record import Record
 
@@ -24,6 +24,9 @@ SETTLEMENT_EVENTS: Final = "settlement-events"
 RISK_EVENTS: Final = "risk-events"
 DEAD_LETTERS: Final = "dead-letters"
 SKIPS: Final = "skips"
+AUDIT: Final = "audit"
+SEALS: Final = "seals"
+FINGERPRINTS: Final = "fingerprints"
 
 INBOXES: Final = {
     "control": CONTROL,
@@ -77,9 +80,10 @@ _FOREIGN = (
     ("max.message.bytes", str(ORDER_BYTES)),
     ("message.timestamp.type", "LogAppendTime"),
 )
-_COMPACTED = (
-    ("cleanup.policy", "compact"),
-    ("delete.retention.ms", str(EVENT_RETENTION_MS)),
+# What people did, and the seals over the rest, is little, and must outlast what it speaks of.
+_KEPT = (
+    ("cleanup.policy", "delete"),
+    ("retention.ms", "-1"),
     ("max.message.bytes", str(RECORD_BYTES)),
 )
 
@@ -159,7 +163,10 @@ TOPICS: Final = (
     ),
     _topic(RISK_EVENTS, "account", _ACCOUNTS, (envelopes.RiskEvents,), "risk", "alerts, projection, audit"),
     _topic(DEAD_LETTERS, "source place", _ONE, (envelopes.DeadLetter,), "intake", "operators"),
-    _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _COMPACTED),
+    _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _KEPT),
+    _topic(AUDIT, "operator", _ONE, (audit.Act,), "operators, every edge", "sinks, audit", _KEPT),
+    _topic(SEALS, "topic, partition", _ONE, (audit.Seal,), "audit", "`trading audit verify`, sinks", _KEPT),
+    _topic(FINGERPRINTS, "topic, partition", _ONE, (audit.Fingerprints,), "audit", "`trading audit verify`"),
 )
 
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
