@@ -8,6 +8,7 @@ from infra import topics_admin
 from infra.embedded.broker import EmbeddedBroker
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
+from infra.sealing import keys
 from infra.settings import Settings
 from infra.supervisor import Program, State, Supervisor
 from infra.workers import Worker
@@ -75,6 +76,7 @@ class Engine:
                 self.broker.start(self.settings.start_timeout_s, on_jar)
             self._report("making the topics")
             topics_admin.ensure(self.settings)
+            self._ensure_key()
             self._report("starting the workers")
             self.supervisor.start()
             self._wait_until_ready()
@@ -107,6 +109,14 @@ class Engine:
         if self.broker:
             self.broker.stop(self.settings.stop_timeout_s)
         self._lock.release()
+
+    def _ensure_key(self) -> None:
+        if any("audit" in Worker.parse(text).stages for text in self.settings.workers):
+            made = keys.ensure(self.settings)
+            if made is not None:
+                self._report(
+                    f"made the key that seals the log: {made.key_id} ({keys.key_file(self.settings)})"
+                )
 
     def _wait_until_ready(self) -> None:
         def ready_or_down() -> bool:

@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 0.2
     """Time an output waits for company, in ms; 0 has a worse tail, as each costs the broker a request."""
 
+    audit_key_file: Path | None = None
+    """PEM file of the Ed25519 key that seals the log; data_folder/audit/seal.key unless told."""
+    audit_key: SecretStr | None = None
+    """That key itself, PEM, where a secret store puts it into the environment; goes before the file."""
+    audit_also: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ("kafkasql-journal",)
+    """Topics beside the engine's own that are sealed where they exist, a JSON list: the registry's journal."""
+
     views_host: str = "127.0.0.1"
     """Address the views bind to; anything but loopback needs views_token."""
     views_advertised_host: str | None = None

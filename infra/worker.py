@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -12,27 +13,35 @@ from importlib import import_module
 from typing import Final
 
 import click
+import msgspec
 
+from agents.audit import LEISURELY, KafkaSurroundings, Sealer
 from agents.control import clock
 from agents.intake import Intake
 from agents.stage.app import StageApp
 from agents.stage.config import StageConfig
 from agents.stage.death import Death
 from agents.stage.edge import Edge
-from agents.stage.errors import StageError
+from agents.stage.errors import StageError, StartRefused
 from agents.stage.fold import Stage
 from agents.stage.kafka_world import KafkaWorld, check_topics
+from agents.stage.outputs import Outputs
 from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
+from infra.sealing import keys
 from infra.settings import Settings
-from infra.workers import Worker
-from schemas.topics import PartitionCounts
+from infra.topics_admin import sealed
+from infra.workers import FIRST_REPLICA, Worker
+from schemas.topics import SEALS, PartitionCounts
+from tables.checkpointed.changelog import KafkaChangelog
+from tables.checkpointed.reader import LogReader
 
-STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
+STAGES: Final = ("control", "intake", "risk", "matching", "settlement", "audit")
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
+AUDIT_NICE: Final = 10  # sealing takes what the others leave; it has days before the log goes
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -54,6 +63,8 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     settings = Settings.load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if stages == ("audit",):
+        os.nice(AUDIT_NICE)
     config = stage_config(settings, replica, number)
     words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
@@ -97,7 +108,7 @@ async def _run(
     apps = {}
     for name in stages:
         try:
-            apps[name] = await asyncio.to_thread(make_app, name, config, death(name))
+            apps[name] = await asyncio.to_thread(make_app, name, config, settings, death(name))
         except StageError as error:
             death(name).die(error)
     async with serving(_views(apps, config, settings), settings.views_host, settings.views_port):
@@ -124,6 +135,7 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
             app.missing,
             app.owner if isinstance(app.owner, Partitions) else None,
             app.owner if isinstance(app.owner, Edge) else None,
+            app.owner if isinstance(app.owner, Sealer) else None,
         )
         for name, app in apps.items()
     ]
@@ -131,10 +143,12 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
     return Views(hosted, config.counts, KafkaCluster(config), token.get_secret_value() if token else None)
 
 
-def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
+def make_app(name: str, config: StageConfig, settings: Settings, death: Death) -> StageApp:
     """The app of a stage; StartRefused where the cluster does not fit the settings."""
     if name == "intake":
         return _intake(config, death)
+    if name == "audit":
+        return _audit(config, settings, death)
     stage = stage_named(name)
     world = KafkaWorld(stage, config)
     world.prepare()
@@ -156,4 +170,29 @@ def _intake(config: StageConfig, death: Death) -> StageApp:
     check_topics(dict(config.kafka), config)
     app = StageApp("intake", config, death)
     app.own(Edge(config, Intake(config.counts.accounts), app.committed, app.commit_places, death.die))
+    return app
+
+
+def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
+    """One group for all replicas: whoever owns `seals` seals everything, the others stand by."""
+    try:
+        signer = keys.private(settings)
+    except keys.KeyFault as fault:
+        raise StartRefused(str(fault)) from fault
+    kafka = dict(config.kafka)
+    check_topics(kafka, config)
+    world = KafkaSurroundings(
+        KafkaChangelog(kafka, LogReader(kafka), SEALS, 0),
+        Outputs(kafka),
+        LogReader(kafka),
+        partial(sealed, settings),
+    )
+    sealer = Sealer(world, signer, death.die)
+    app = StageApp(
+        "audit",
+        msgspec.structs.replace(config, kafka=kafka | LEISURELY, replica=FIRST_REPLICA, driver="thread"),
+        death,
+    )
+    app.own(sealer)
+    sealer.assign = app.fetch
     return app

@@ -190,6 +190,11 @@ def topic_named(name: str) -> Topic:
     return BY_NAME[name] if client is None else orders_of(client)
 
 
+def is_sealed(topic: Topic) -> bool:
+    """Whether audit seals it: not what compaction rewrites (others hold its source), nor its own word."""
+    return topic.name not in {SEALS, FINGERPRINTS} and ("cleanup.policy", "delete") in topic.config
+
+
 ANSWERS: Final = "answers"
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.topics import INBOXES, ORDERS, PartitionCounts, orders_of
+from schemas.topics import INBOXES, ORDERS, SEALS, PartitionCounts, orders_of
 
 KafkaConfig = dict[str, str | int | float | bool]
 
@@ -39,9 +39,14 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.env}-{stage}-{self.replica}"
 
     def inboxes(self, stage: str) -> tuple[str, ...]:
-        """The topics that a stage reads: one, but for intake, which reads every client's own too."""
+        """The topics that a stage reads: one, but for intake, which reads every client's own too.
+
+        Audit reads all there are; `seals` is what it must own for that.
+        """
         if stage in INBOXES:
             return (INBOXES[stage],)
+        if stage == "audit":
+            return (SEALS,)
         return (ORDERS, *(orders_of(client).name for client in self.clients))
 
     def changelog(self, stage: str) -> str:
