@@ -37,6 +37,10 @@ COMMANDS: Final = {
     ),
     "skip": ("infra.commands.skip:skip", "Make one inbox record a no-op, on every replica."),
     "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
+    "audit": (
+        "infra.commands.audit:audit",
+        "Prove that the log is as it was sealed; tell one order's story.",
+    ),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
     "broker": ("infra.commands.broker:broker", "Run the embedded broker alone, in the foreground."),

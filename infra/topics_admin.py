@@ -1,6 +1,6 @@
 """Makes the engine's topics on a cluster, and refuses a cluster on which they are others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -36,9 +36,11 @@ def wanted(settings: Settings) -> tuple[Wanted, ...]:
     return tuple(Wanted(topic.name, counts.of(topic), topic.config) for topic in topics)
 
 
-def sealed(settings: Settings) -> tuple[tuple[str, int], ...]:
-    """The topic-partitions that audit seals: the engine's, and those of the setting `audit_also` that exist."""
-    there = existing(settings)
+def sealed(settings: Settings, there: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """The topic-partitions that audit seals: the engine's, and those of the setting `audit_also` that exist.
+
+    ``there`` has the count of partitions of each topic that exists.
+    """
     names = [topic.name for topic in (*TOPICS, *map(orders_of, settings.clients)) if is_sealed(topic)]
     return tuple(
         (name, partition)

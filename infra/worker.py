@@ -32,7 +32,7 @@ from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
 from infra.sealing import keys
 from infra.settings import Settings
-from infra.topics_admin import sealed
+from infra.topics_admin import existing, sealed
 from infra.workers import FIRST_REPLICA, Worker
 from schemas.topics import SEALS, PartitionCounts
 from tables.checkpointed.changelog import KafkaChangelog
@@ -185,7 +185,7 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         KafkaChangelog(kafka, LogReader(kafka), SEALS, 0),
         Outputs(kafka),
         LogReader(kafka),
-        partial(sealed, settings),
+        lambda: sealed(settings, existing(settings)),
     )
     sealer = Sealer(world, signer, death.die)
     app = StageApp(
