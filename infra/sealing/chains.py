@@ -15,13 +15,15 @@ Keys = Mapping[str, PublicKey]
 JOURNAL: Place = (SEALS, 0)
 
 
-def read_chains(log: Log, keys: Keys, found: Verification) -> dict[Place, list[Seal]]:
-    """The genuine seals of each topic-partition by number, with what is wrong with them noted."""
-    stated: dict[Place, list[Seal]] = {}
+def read_chains(
+    log: Log, keys: Keys, places: Iterable[Place], found: Verification
+) -> dict[Place, list[Seal]]:
+    """The genuine seals of topic-partitions by number, with what is wrong with them noted."""
+    stated: dict[Place, list[Seal]] = {place: [] for place in places}
     for record in log.read(JOURNAL, log.bounds(JOURNAL)):
         seal = _decoded(record, found)
-        if seal is not None:
-            stated.setdefault((seal.topic, seal.partition), []).append(seal)
+        if seal is not None and (place := (seal.topic, seal.partition)) in stated:
+            stated[place].append(seal)
     return {place: check_chain(place, seals, keys, found) for place, seals in stated.items()}
 
 

@@ -30,13 +30,13 @@ def verify(
 ) -> Verification:
     """Verifies places; ``now_ms`` is for retention alone, all else goes by the log's own time."""
     found, wanted = Verification(), list(places)
-    chains = read_chains(log, keys, found)
+    chains = read_chains(log, keys, wanted, found)
     broken: list[Broken] = []
     tails: dict[Place, LogRecord] = {}
     log_time_ms = 0
     for number, place in enumerate(wanted):
         progress(f"{place[0]} {place[1]}", number, len(wanted))
-        walk = _Walk(log, place, chains.get(place, ()), found)
+        walk = _Walk(log, place, chains[place], found)
         walk.check_start(now_ms)
         walk.check_records()
         broken += walk.broken
