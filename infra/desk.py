@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 
 from infra.acts import Actor, Deed, deed_of
 from infra.errors import OperatorError
 from infra.settings import KafkaConfig
+from infra.tail import consumer_at_end
 from schemas import codec
 from schemas.audit import Act
 from schemas.commands import CashCommand, ControlCommand, Tick
@@ -33,7 +34,6 @@ from schemas.topics import (
 
 PER_RECORD: Final = 200  # reference data of 200 accounts is some 30 KB
 TIMEOUT_S: Final = 30.0
-_CONNECT_S: Final = 15.0
 Outcome = CommandApplied | CommandRefused | CashDeposited | CashWithdrawn
 _Key = tuple[int, str, str]
 """The account partition that a cash command or a sweep is answered by (-1: control), account, command id."""
@@ -71,18 +71,9 @@ class Desk:
         self._refused: list[str] = []
         self._counts, self._timeout_s = counts, timeout_s
         self._producer = Producer({**kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 1})
-        self._consumer = Consumer(
-            {**kafka, "group.id": "desk", "enable.auto.commit": False, "fetch.queue.backoff.ms": 1}
-        )
+        topics = [(name, counts.of(BY_NAME[name])) for name in (CONTROL_EVENTS, ACCOUNT_EVENTS)]
+        self._consumer = consumer_at_end(kafka, topics)
         self._answers: dict[_Key, Any] = {}
-        places = [
-            TopicPartition(name, partition)
-            for name in (CONTROL_EVENTS, ACCOUNT_EVENTS)
-            for partition in range(counts.of(BY_NAME[name]))
-        ]
-        for place in places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=_CONNECT_S)[1]
-        self._consumer.assign(places)
 
     def __enter__(self) -> Self:
         return self

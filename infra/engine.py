@@ -9,7 +9,7 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
 from infra.sealing import keys
-from infra.settings import Settings
+from infra.settings import PORT_MAX, Settings
 from infra.supervisor import Program, State, Supervisor
 from infra.workers import Worker
 
@@ -43,6 +43,7 @@ class Engine:
             folder / "logs",
             deaths_at_one_offset=settings.deaths_at_one_offset,
             backoff_s=settings.restart_backoff_ms / 1000,
+            log_bytes_max=settings.log_mb << 20,
             report=report,
         )
 
@@ -91,10 +92,8 @@ class Engine:
             OperatorError: the broker cannot be started again.
 
         """
-        if self.broker and self.broker.exit_code() is not None:
-            self._report(f"the broker died: {self.broker.why_dead()}; it starts again")
-            self.broker.stop()
-            self.broker.start(self.settings.start_timeout_s)
+        if self.broker:
+            self._keep_broker(self.broker)
         self.supervisor.step()
 
     def run(self) -> None:
@@ -129,6 +128,13 @@ class Engine:
             late = [name for name, state in self.supervisor.states().items() if state is not State.READY]
             why = "stay down" if in_time else f"are not ready after {self.settings.start_timeout_s} s"
             raise EngineError(f"{', '.join(late)} {why}: see {self.settings.data_folder / 'logs'}")
+
+    def _keep_broker(self, broker: EmbeddedBroker) -> None:
+        broker.log.trim()
+        if broker.exit_code() is not None:
+            self._report(f"the broker died: {broker.why_dead()}; it starts again")
+            broker.stop()
+            broker.start(self.settings.start_timeout_s)
 
     def _check_view_ports(self) -> None:
         for port in self._view_ports.values():
@@ -167,10 +173,15 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
         settings.broker_controller_port,
         settings.broker_heap_mb,
         settings.java_home,
+        settings.log_mb << 20,
     )
 
 
 def _view_ports(first: int, count: int) -> tuple[int, ...]:
+    if first + count - 1 > PORT_MAX:
+        raise PortError(
+            f"TRADING_VIEWS_PORT={first} leaves no ports for {count} workers: set it to {PORT_MAX - count + 1} at most"
+        )
     return tuple(range(first, first + count)) if first else free_ports(count)
 
 

@@ -1,6 +1,7 @@
 """Child processes that never outlive us, ports that nobody has, and folders that only one process uses."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import random
@@ -28,7 +29,11 @@ class PortError(OperatorError):
     """A port is in use."""
 
 
-class FolderInUseError(OperatorError):
+class FolderError(OperatorError):
+    """A folder cannot be worked in."""
+
+
+class FolderInUseError(FolderError):
     """Another process works in this folder."""
 
 
@@ -108,28 +113,43 @@ class FolderLock:
 
         Raises:
             FolderInUseError: another process has it.
+            FolderError: it cannot be made or written to, or its disk is full.
 
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._sign(self._file)
+        except OSError as error:
+            self.release()
+            raise FolderError(f"{self._folder} cannot be used ({error.strerror}): {_act(error)}") from error
+        except FolderInUseError:
+            self.release()
+            raise
+        return self
+
+    def _sign(self, file: int) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(file, 20, 0).decode().strip() or "unknown"
-            os.close(file)
             raise FolderInUseError(
                 f"{self._folder} is used by process {owner}: stop that, or set TRADING_DATA_FOLDER to another"
             ) from None
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        self._file = file
-        return self
 
     def release(self) -> None:
         """Let others use the folder."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _act(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "free some space on its disk, or set TRADING_DATA_FOLDER to a folder of another"
+    return "set TRADING_DATA_FOLDER to a folder that you may write to"
 
 
 def _die_with(parent: int) -> Callable[[], None]:

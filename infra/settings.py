@@ -26,7 +26,8 @@ PREFIX = "TRADING_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = "trading.toml"
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
+PORT_MAX = 65_535
+Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
 # An id keeps nine bits for the partition (schemas/ids.py).
 Partitions = Annotated[int, Field(ge=1, le=512)]
 # A topic's name takes no other characters; without dots no two names are one to Kafka's metrics.
@@ -109,6 +110,8 @@ class Settings(BaseSettings):
     """What runs a stage's fold: thread, the one that fetched, or agent, Faust's own stream on its loop."""
     linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 0.2
     """Time an output waits for company, in ms; 0 has a worse tail, as each costs the broker a request."""
+    edge_pace_ms: Annotated[float, Field(ge=0, le=1_000)] = 4.0
+    """Time between two batches of an edge, in ms: commands that come faster travel in one record; 0 waits for none."""
 
     audit_key_file: Path | None = None
     """PEM file of the Ed25519 key that seals the log; data_folder/audit/seal.key unless told."""
@@ -138,6 +141,8 @@ class Settings(BaseSettings):
     """Wait before a dead worker is started again, in ms."""
     deaths_at_one_offset: Annotated[int, Field(ge=1, le=100)] = 3
     """Deaths at the same record after which a worker stays down."""
+    log_mb: Annotated[int, Field(ge=1, le=100_000)] = 32
+    """Size of a process's log at which it goes to NAME.log.1 and begins anew, in MB: each process keeps two."""
     start_timeout_s: Annotated[int, Field(ge=1, le=3_600)] = 120
     """Longest wait for the broker, and for all workers, to be ready, in seconds."""
     stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 10

@@ -11,7 +11,7 @@ import click
 
 from connectors.json_events import Event, encode_lines
 
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 16  # a pipe's worth: what is made of it stays in the processor's cache until it is written
 
 
 class Simulator(Protocol):

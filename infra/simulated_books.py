@@ -6,8 +6,7 @@ order ids name orders and are used once, a mass cancel is counted. An id is kept
 
 from collections import deque
 from collections.abc import Callable
-from sys import intern
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -19,8 +18,8 @@ from agents.rules.intake import (
     not_in_range,
     order_refusal,
     refusal,
+    terms_refusal,
 )
-from agents.rules.matching import Matching
 from agents.rules.outbox import Outbox, Place
 from connectors import json_commands as lines
 from connectors.decimals import DEFAULT_GRIDS, DEFAULT_STEP_E9, Units
@@ -28,13 +27,13 @@ from connectors.json_commands import LineError, Refused
 from connectors.json_events import (
     CommandRefusedLine,
     Event,
-    EventForms,
     MassCancelledLine,
     OrderAcceptedLine,
     OrderCancelledLine,
     OrderReplacedLine,
     rejected,
 )
+from infra.unwatched_matching import ANSWERS_LANE, TapeForms, UnwatchedMatching
 from schemas import control_events
 from schemas.book_commands import AmendOrder, EnterOrder, RemoveOrder, RemoveOrders, Terms
 from schemas.commands import MassCancel
@@ -43,10 +42,7 @@ from schemas.maximums import INT64_MAX
 from schemas.reasons import code
 from schemas.record import Record
 from schemas.reference import Instrument
-from schemas.topics import ANSWERS, BOOK_COMMANDS, PartitionCounts
-from tables.book import BookSide
-from tables.matching import BookOrder, MatchingTables
-from tables.section import Section
+from schemas.topics import BOOK_COMMANDS
 
 _TERMS: Final = Terms(
     kind="SPOT", currency="-", minor_per_tick_lot=1, maker_bps=0, taker_bps=0, settlement_days=0
@@ -56,24 +52,19 @@ _UNKNOWN: Final[Refusal] = ("unknown_order", "the account has no order of this n
 _DECIMALS: Final = frozenset({"price", "stop_price", "quantity", "display_quantity", "minimum_quantity"})
 _OpenAs = OrderAcceptedLine | OrderReplacedLine  # the outcomes from which on an id names an order
 _NAMING: Final = (OrderAcceptedLine, OrderReplacedLine)  # a tuple: isinstance of a union costs 0.3 us
-_ANSWERS, _CONTINUED = (ANSWERS, 0), (BOOK_COMMANDS, 0)
+_CONTINUED = BOOK_COMMANDS, 0
 
 
-class _Unlogged(MatchingTables):
-    """Tables that no checkpoint will ask what changed: plain dicts."""
+class _Account:
+    """An account's name, kept once, whether it is a good one, and what its ids have said."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.orders = cast("Section[int, BookOrder]", {})
+    __slots__ = ("is_good", "name", "renamed", "used")
 
-
-class _Unwatched(Matching):
-    """Matching whose market data nobody reads: levels that changed are forgotten instead of told."""
-
-    def __init__(self, tables: MatchingTables, counts: PartitionCounts, partition: int) -> None:
-        super().__init__(tables, counts, partition)
-        self._turn.shared = lambda terms: terms  # type: ignore[method-assign]  # there is but one
-        self._turn.tell_levels = _forget_levels  # type: ignore[method-assign]
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_good = is_identifier(name) is not None
+        self.used: dict[str, tuple[bytes, Event]] = {}  # id -> its line, first outcome
+        self.renamed: set[str] = set()  # ids that name their order no more
 
 
 class SimulatedBooks:
@@ -83,15 +74,17 @@ class SimulatedBooks:
         """Starts with no instrument and no order, at time zero."""
         self.out: list[Event] = []
         self._units = Units()
-        self._forms = EventForms(self._units)
-        self._matching = _Unwatched(_Unlogged(), PartitionCounts(accounts=1, books=1), 0)
+        self._forms = TapeForms(self._units)
+        self._matching = UnwatchedMatching()
+        self._answers: list[Record] = []
+        self._outbox = Outbox()  # one for all: what was said is written before the next item is taken
+        self._outbox.items[ANSWERS_LANE] = self._answers
         self._raw = b""  # the line at hand: kept for each id, it is a third of what was read from it
         self._offset = 0
         self._now_ns = 0
         self._tick_ns = -1
-        self._instruments: set[str] = set()
-        self._used: dict[tuple[str, str], tuple[bytes, Event]] = {}  # id -> its line, first outcome
-        self._renamed: set[tuple[str, str]] = set()  # ids that name their order no more
+        self._accounts: dict[str, _Account] = {}
+        self._instruments: dict[str, str] = {}  # names that were found good, and are kept once
         self._take: dict[type, Callable[[Any, int], None]] = {
             lines.CancelOrderLine: self._change,
             lines.ReplaceOrderLine: self._change,
@@ -117,35 +110,43 @@ class SimulatedBooks:
         except LineError as error:
             self._refuse(number, (error.reason, str(error)))
 
+    def _account(self, name: str) -> _Account:
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(name)
+        return account
+
     def _place(self, line: lines.PlaceOrderLine, number: int) -> None:
-        name = line.account, line.client_order_id
-        used = self._used.get(name)
+        account = self._account(line.account)
+        used = account.used.get(line.client_order_id)
         if used is not None:
             self._again(line, number, used)
             return
+        instrument = self._instruments.get(line.instrument)
         try:
-            order = self._enter(line)
+            order = self._enter(line, account.name, instrument or line.instrument)
         except Refused as refused:
             self._reject(line, refused.refusal)
             return
-        if fault := order_refusal(order):
+        is_known = account.is_good and instrument is not None and is_identifier(line.client_order_id)
+        if fault := terms_refusal(order) if is_known else order_refusal(order):
             self._reject(line, fault)
             return
-        if order.instrument not in self._instruments:
-            self._define(order.instrument)
-            order = self._enter(line)
+        if instrument is None:
+            self._define(line.instrument)
+            order = self._enter(line, account.name, line.instrument)
         first = len(self.out)
         self._run(order)
-        self._used[name] = self._raw, self.out[first]
+        account.used[line.client_order_id] = self._raw, self.out[first]
 
-    def _enter(self, line: lines.PlaceOrderLine) -> EnterOrder:
-        account = intern(line.account)  # what comes again and again is kept once, and near
-        quantity, price, stop, display, minimum = lines.order_numbers(line, *self._units.of(line.instrument))
+    def _enter(self, line: lines.PlaceOrderLine, account: str, instrument: str) -> EnterOrder:
+        """The command to matching; texts that come again and again are given as they are kept, once and near."""
+        quantity, price, stop, display, minimum = lines.order_numbers(line, *DEFAULT_GRIDS)
         return EnterOrder(
             place_id(0, self._offset, 0),
             account,
             line.client_order_id,
-            line.instrument,
+            instrument,
             line.side,  # type: ignore[arg-type]  # intake refuses other words
             line.order_type,  # type: ignore[arg-type]
             line.time_in_force,  # type: ignore[arg-type]
@@ -164,13 +165,12 @@ class SimulatedBooks:
         )
 
     def _change(self, line: lines.CancelOrderLine | lines.ReplaceOrderLine, number: int) -> None:
-        name = line.account, line.client_order_id
-        used = self._used.get(name)
+        account, original = self._account(line.account), line.original_client_order_id
+        used = account.used.get(line.client_order_id)
         if used is not None:
             self._again(line, number, used)
             return
-        original = line.account, line.original_client_order_id
-        order = None if original in self._renamed else self._used.get(original)
+        order = None if original in account.renamed else account.used.get(original)
         open_as = order[1] if order is not None and isinstance(order[1], _NAMING) else None
         try:
             command = self._book_command(line, open_as)
@@ -186,9 +186,9 @@ class SimulatedBooks:
         else:
             self._run(command)
         outcome = self.out[first]
-        self._used[name] = self._raw, outcome
+        account.used[line.client_order_id] = self._raw, outcome
         if isinstance(outcome, OrderReplacedLine):
-            self._renamed.add(original)
+            account.renamed.add(original)
 
     def _book_command(
         self, line: lines.CancelOrderLine | lines.ReplaceOrderLine, order: _OpenAs | None
@@ -203,7 +203,7 @@ class SimulatedBooks:
                 instrument=instrument,
                 at_ns=self._now_ns,
             )
-        price_ticks, quantity_lots = lines.replace_numbers(line, *self._units.of(instrument))
+        price_ticks, quantity_lots = lines.replace_numbers(line, *DEFAULT_GRIDS)
         return AmendOrder(
             order_id=order_id,
             account=line.account,
@@ -216,23 +216,23 @@ class SimulatedBooks:
         )
 
     def _mass_cancel(self, line: lines.MassCancelLine, number: int) -> None:
-        name = line.account or "", lines.command_id(line, number)
-        used = self._used.get(name)
+        account, command_id = self._account(line.account or ""), lines.command_id(line, number)
+        used = account.used.get(command_id)
         if used is not None:
             self._again(line, number, used)
             return
         operator = "-"  # who may leave the account out, which a client may not
         form = MassCancel(
-            command_id=name[1],
+            command_id=command_id,
             account=operator if line.account is None else line.account,
             instrument=line.instrument,
             side=line.side,  # type: ignore[arg-type]  # refused here
         )
         if fault := refusal(form):
-            self._refuse(number, fault, name[1], line.account)
+            self._refuse(number, fault, command_id, line.account)
             return
         command = RemoveOrders(
-            command_id=name[1],
+            command_id=command_id,
             account_partition=0,
             account=line.account,
             instrument=line.instrument,
@@ -243,10 +243,10 @@ class SimulatedBooks:
         first = len(self.out)
         self._run(command)
         count = sum(
-            isinstance(it, OrderCancelledLine) and it.command_id == name[1] for it in self.out[first:]
+            isinstance(it, OrderCancelledLine) and it.command_id == command_id for it in self.out[first:]
         )
-        self.out.append(MassCancelledLine(name[1], count, line.account, line.instrument, line.side))
-        self._used[name] = self._raw, self.out[-1]
+        self.out.append(MassCancelledLine(command_id, count, line.account, line.instrument, line.side))
+        account.used[command_id] = self._raw, self.out[-1]
 
     def _tick(self, line: lines.TickLine, number: int) -> None:  # noqa: ARG002
         tick_ns = lines.tick_ns(line)
@@ -289,7 +289,7 @@ class SimulatedBooks:
         return True
 
     def _define(self, instrument: str) -> None:
-        self._instruments.add(instrument)
+        self._instruments[instrument] = instrument
         self._run(
             control_events.InstrumentDefined(
                 instrument=Instrument(
@@ -310,20 +310,28 @@ class SimulatedBooks:
 
     def _run(self, command: Any) -> None:
         """Lets matching take a command, and then what it asks of itself."""
-        said = self._apply(command)
-        if _CONTINUED in said:  # seldom: one command at a time is the short way
-            waiting = deque(said[_CONTINUED])
+        self._apply(command)
+        if len(self._outbox.items) > 1:  # seldom
+            waiting = deque(self._continued())
             while waiting:
-                waiting.extend(self._apply(waiting.popleft()).get(_CONTINUED, ()))
+                self._apply(waiting.popleft())
+                waiting.extend(self._continued())
 
-    def _apply(self, item: Any) -> dict[tuple[str, int], list[Record]]:
-        outbox = Outbox()
-        self._matching.apply(item, Place(0, self._offset, 0, self._now_ns), outbox)
+    def _apply(self, item: Any) -> None:
+        answers = self._answers
+        self._matching.apply(item, Place(0, self._offset, 0, self._now_ns), self._outbox)
         self._offset += 1
-        said = outbox.items
-        if _ANSWERS in said:
-            self._forms.write(said[_ANSWERS], self.out)
-        return said
+        if answers:
+            self._forms.write(answers, self.out)
+            answers.clear()
+
+    def _continued(self) -> list[Record]:
+        """What matching asked of itself by the last item; what else it said is for nobody here."""
+        said = self._outbox.items
+        asked = said.get(_CONTINUED, [])
+        said.clear()
+        said[ANSWERS_LANE] = self._answers
+        return asked
 
     def _again(self, line: lines.AnyLine, number: int, used: tuple[bytes, Event]) -> None:
         """Says the first outcome again to the same content, and refuses any other."""
@@ -345,10 +353,6 @@ class SimulatedBooks:
     ) -> None:
         reason, detail = fault
         self.out.append(CommandRefusedLine(number, reason, code(reason), detail, command_id, account))
-
-
-def _forget_levels(instrument: str, side: BookSide) -> None:  # noqa: ARG001  (Turn.tell_levels)
-    side.touched.clear()
 
 
 def _content(line: lines.AnyLine) -> tuple[object, ...]:

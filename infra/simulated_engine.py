@@ -10,8 +10,9 @@ from agents.rules.intake import Refusal, refusal
 from agents.rules.pipeline import Pipeline
 from connectors import json_commands as lines
 from connectors.decimals import Units
+from connectors.event_forms import EventForms
 from connectors.json_commands import LineError, Refused
-from connectors.json_events import CommandRefusedLine, Event, EventForms, rejected
+from connectors.json_events import CommandRefusedLine, Event, rejected
 from infra.errors import OperatorError
 from infra.reference_files import read_accounts, read_instruments
 from schemas import commands

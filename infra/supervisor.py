@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import msgspec
 
 from agents.stage.errors import LastWords
+from infra.logs import BYTES_MAX, BoundedLog
 from infra.processes import start, stop
 from infra.restarts import Restarts
 
@@ -44,7 +45,7 @@ class State(Enum):
 
 
 class Supervisor:
-    """Some programs, and the folder of their logs (`NAME.log`).
+    """Some programs, and the folder of their logs (`NAME.log`, see `BoundedLog`).
 
     `report` gets a line for each death; `deaths_at_one_offset` and `backoff_s` are for `Restarts`.
     """
@@ -56,10 +57,16 @@ class Supervisor:
         *,
         deaths_at_one_offset: int = 3,
         backoff_s: float = 0.25,
+        log_bytes_max: int = BYTES_MAX,
         report: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._children = {
-            program.name: _Child(program, logs, Restarts(deaths_at_one_offset, backoff_s), report)
+            program.name: _Child(
+                program,
+                BoundedLog(logs / f"{program.name}.log", log_bytes_max),
+                Restarts(deaths_at_one_offset, backoff_s),
+                report,
+            )
             for program in programs
         }
 
@@ -102,10 +109,9 @@ class _Child:
     """One program and its process."""
 
     def __init__(
-        self, program: Program, logs: Path, restarts: Restarts, report: Callable[[str], object]
+        self, program: Program, log: BoundedLog, restarts: Restarts, report: Callable[[str], object]
     ) -> None:
-        self._program, self._restarts, self._report = program, restarts, report
-        self._log = logs / f"{program.name}.log"
+        self._program, self._log, self._restarts, self._report = program, log, restarts, report
         self._process: subprocess.Popen[bytes] | None = None
         self._due_s = 0.0  # when to start again, or to ask again whether it is ready
         self.state = State.STOPPED
@@ -117,10 +123,11 @@ class _Child:
     def start(self) -> None:
         if self._program.last_words:
             self._program.last_words.unlink(missing_ok=True)  # of an earlier life
-        self._process = start(self._program.command, self._log, self._program.env)
+        self._process = start(self._program.command, self._log.path, self._program.env)
         self.state = State.STARTING
 
     def step(self) -> None:
+        self._log.trim()
         match self.state:
             case State.STARTING | State.READY:
                 self._watch()
@@ -156,7 +163,7 @@ class _Child:
     def _bury(self, code: int) -> None:
         words = _read(self._program.last_words)
         verdict = self._restarts.judge(code, words, was_ready=self.state is State.READY)
-        self._report(f"{self._program.name} {verdict.line} (log: {self._log})")
+        self._report(f"{self._program.name} {verdict.line} (log: {self._log.path})")
         if verdict.wait_s is None:
             self.state = State.DOWN
         else:

@@ -30,6 +30,7 @@ from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
+from infra.processes import free_ports
 from infra.sealing import keys
 from infra.settings import Settings
 from infra.topics_admin import existing, sealed
@@ -37,6 +38,7 @@ from infra.workers import FIRST_REPLICA, Worker
 from schemas.topics import SEALS, PartitionCounts
 from tables.checkpointed.changelog import KafkaChangelog
 from tables.checkpointed.reader import LogReader
+from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement", "audit")
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
@@ -60,7 +62,7 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     Example:
       trading worker risk settlement --replica b
     """  # noqa: D301
-    settings = Settings.load()
+    settings = _with_a_port(Settings.load())
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if stages == ("audit",):
@@ -75,6 +77,11 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
         asyncio.run(run())
     else:
         uvloop.run(run())
+
+
+def _with_a_port(settings: Settings) -> Settings:
+    """A free port for the views where any will do: others must be told one before the server has it."""
+    return settings if settings.views_port else settings.model_copy(update={"views_port": free_ports(1)[0]})
 
 
 def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
@@ -94,6 +101,7 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
         checkpoint_dirty_keys=settings.checkpoint_dirty_keys,
         store_interval_s=settings.store_interval_ms / 1000,
         linger_ms=settings.linger_ms,
+        edge_pace_s=settings.edge_pace_ms / 1000,
         clients=settings.clients,
         views_url=f"http://{settings.views_advertised_host or settings.views_host}:{settings.views_port}",
     )
@@ -135,6 +143,7 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
             app.missing,
             app.owner if isinstance(app.owner, Partitions) else None,
             app.owner if isinstance(app.owner, Edge) else None,
+            app.tables,
             app.owner if isinstance(app.owner, Sealer) else None,
         )
         for name, app in apps.items()
@@ -154,6 +163,7 @@ def make_app(name: str, config: StageConfig, settings: Settings, death: Death) -
     world.prepare()
     app = StageApp(name, config, death)
     partitions = Partitions(stage, config, world, death.die)
+    declare(app, stage.tables(), partitions, config.changelog(name))
     app.own(partitions)
     if name == "control":
         clock(app, partitions, world.outputs)
@@ -188,11 +198,14 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         lambda: sealed(settings, existing(settings)),
     )
     sealer = Sealer(world, signer, death.die)
-    app = StageApp(
-        "audit",
-        msgspec.structs.replace(config, kafka=kafka | LEISURELY, replica=FIRST_REPLICA, driver="thread"),
-        death,
+    ours = msgspec.structs.replace(
+        config,
+        kafka=kafka | LEISURELY,
+        replica=FIRST_REPLICA,
+        worker=f"{config.replica}{config.worker}",  # each is a member of that one group
+        driver="thread",
     )
+    app = StageApp("audit", ours, death)
     app.own(sealer)
     sealer.assign = app.fetch
     return app

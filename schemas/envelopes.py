@@ -23,13 +23,9 @@ AnswerItem = (
     | events.ReplaceRejected
     | events.OrdersRemoved
     | events.MarkChanged
+    | events.SessionEnded
 )
-_AccountCommandOnly = (
-    commands.AccountCommand
-    | settlement_events.CashReleased
-    | settlement_events.VariationSettled
-    | control_events.ControlEvent
-)
+_AccountCommandOnly = commands.AccountCommand | settlement_events.CashReleased | control_events.ControlEvent
 AccountCommandItem = _AccountCommandOnly | AnswerItem
 """All that risk's inbox may hold."""
 BookCommandItem = (

@@ -185,6 +185,19 @@ class MarkChanged(Record, frozen=True, gc=False, kw_only=True):
     at_ns: int
 
 
+class SessionEnded(Record, frozen=True, gc=False, kw_only=True):
+    """A session of an instrument ended at this mark, said to every account partition among its fills.
+
+    ``session_end_ns`` is the end itself, ``at_ns`` the tick that reached it. Where a clock jumps over several,
+    only the last is said; nothing is said of an instrument without a mark, since it never traded.
+    """
+
+    instrument: str
+    mark_price_ticks: int
+    session_end_ns: int
+    at_ns: int
+
+
 class CashDeposited(Record, frozen=True, gc=False, kw_only=True):
     """Risk let cash in; settlement posts it."""
 

@@ -8,7 +8,7 @@ COMMANDS_PER_RECORD = 64  # intake packs what a batch holds for one partition; s
 ORDERS_PER_RECORD = 500  # expiry and mass cancel: bounds one record's time (ms) and size (under 200 KB)
 FILLS_PER_RECORD = 20_000  # a sweep: two fills of ~250 bytes a trade stay under RECORD_BYTES
 ELECTIONS_PER_RECORD = 500  # stops elected in one record; the rest goes on by a continuation
-SETTLEMENTS_PER_RECORD = 500  # cash released and variations settled at one tick; the rest with the next
+SETTLEMENTS_PER_RECORD = 500  # cash released and variations posted in one record; the rest with the next tick
 EVICTIONS_PER_RECORD = (
     2_000  # closed ids dropped at one tick, a few more to end a batch: 1 ms, 20,000/s at 10 ticks/s
 )

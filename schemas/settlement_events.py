@@ -90,15 +90,16 @@ class CashReleased(Record, frozen=True, gc=False, kw_only=True):
 
 
 class VariationSettled(Record, frozen=True, gc=False, kw_only=True):
-    """A future's variation was posted at session end: cash and open cost both rise by ``amount_minor``.
+    """A future's variation was posted for a session's end: cash and open cost both rise by ``amount_minor``.
 
-    Told to risk too, so that the two agree on cash to the last unit whatever their interleaving.
+    The session is that of ``SessionEnded``, which risk hears too, and posts the same for itself.
     """
 
     account: str
     instrument: str
     currency: str
     mark_price_ticks: int
+    session_end_ns: int
     amount_minor: int
     at_ns: int
 

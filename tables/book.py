@@ -107,6 +107,7 @@ class Book:
         "sells",
         "sent_mark_ticks",
         "session_end_minute_utc",
+        "session_end_ns",
         "set_mark_ticks",
         "trades_made",
         "trades_saved",
@@ -124,6 +125,7 @@ class Book:
         self.unelected: deque[tuple[int, int, int]] = deque()
         self.refusal: str | None = None
         self.session_end_minute_utc = row.session_end_minute_utc
+        self.session_end_ns = row.session_end_ns
         self.trading_state: TradingState = row.trading_state
         self.halted = row.halted
         self.last_trade_ticks = row.last_trade_ticks
@@ -135,6 +137,7 @@ class Book:
         """The state that must be remembered besides the orders."""
         return BookRow(
             self.session_end_minute_utc,
+            self.session_end_ns,
             self.trading_state,
             self.halted,
             self.last_trade_ticks,

@@ -74,10 +74,12 @@ class BookRow(Row, frozen=True, gc=False, array_like=True):
     """A book's state besides its orders.
 
     ``set_mark_ticks`` is the last SetMark, ``sent_mark_ticks`` the mark that was last broadcast;
-    ``trades_made`` the partition's count of trades after this book's last one.
+    ``trades_made`` the partition's count of trades after this book's last one; ``session_end_ns`` when the
+    session ends that is open.
     """
 
     session_end_minute_utc: int
+    session_end_ns: int
     trading_state: TradingState
     halted: bool = False
     last_trade_ticks: int | None = None

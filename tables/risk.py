@@ -19,7 +19,8 @@ DONE: Final = 0  # and of one that was not refused
 NO_ORDER: Final = -1
 
 ALL: Final = ""  # stands for every account or instrument in a key
-CURSOR: Final = "margin"  # the one key of the section of cursors
+MARGIN_CURSOR: Final = "margin"  # the keys of the section of cursors: the next account to be looked at
+VARIATION_CURSOR: Final = "variation"
 
 
 class AccountRow(Row, frozen=True, gc=False, array_like=True):
@@ -40,6 +41,8 @@ class PendingReplace(Row, frozen=True, gc=False, array_like=True):
 class OrderRow(Row, frozen=True, gc=False, array_like=True):
     """An open order; the row goes when the order closes.
 
+    It stands for the command that placed it, too, whose ``digest`` it has, until it closes or is replaced: then
+    that command gets a row of its own. ``at_ns`` is when risk let it through, and then when it was accepted.
     ``hold_price_ticks`` is what its holds are counted at: its limit, or the worst price it was stamped with.
     ``fee_bps`` is the worse of its maker's and taker's rates, none for a rebate. ``client_order_id`` is the
     current one.
@@ -58,8 +61,30 @@ class OrderRow(Row, frozen=True, gc=False, array_like=True):
     stop_price_ticks: int | None
     hold_price_ticks: int
     fee_bps: int
+    digest: int
     at_ns: int
     pending: tuple[PendingReplace, ...] = ()
+
+    def accepted(self, state: State, at_ns: int) -> "OrderRow":
+        """The row of an order that is in its book since ``at_ns``."""
+        return OrderRow(
+            self.account,
+            self.client_order_id,
+            self.instrument,
+            self.side,
+            self.order_type,
+            self.time_in_force,
+            state,
+            self.quantity_lots,
+            self.cum_quantity_lots,
+            self.price_ticks,
+            self.stop_price_ticks,
+            self.hold_price_ticks,
+            self.fee_bps,
+            self.digest,
+            at_ns,
+            self.pending,
+        )
 
     def changed(
         self, state: State, quantity_lots: int, cum_quantity_lots: int, pending: tuple[PendingReplace, ...]
@@ -79,6 +104,7 @@ class OrderRow(Row, frozen=True, gc=False, array_like=True):
             self.stop_price_ticks,
             self.hold_price_ticks,
             self.fee_bps,
+            self.digest,
             self.at_ns,
             pending,
         )
@@ -103,10 +129,22 @@ class CommandRow(Row, frozen=True, gc=False, array_like=True):
 
 
 class PositionRow(Row, frozen=True, gc=False, array_like=True):
-    """A holding: lots (short is negative) and its open cost in minor units, of the same sign."""
+    """A holding: lots (short is negative) and its open cost in minor units, of the same sign.
+
+    A future's ``session_end_ns``: the last session end that needs no variation of it any more, posted or older
+    than the position. It is asked for only while a session end is being worked off.
+    """
 
     quantity_lots: int
     open_cost_minor: int
+    session_end_ns: int = 0
+
+
+class VariationRow(Row, frozen=True, gc=False, array_like=True):
+    """A session end of a future that is being worked off, and its mark."""
+
+    mark_price_ticks: int
+    session_end_ns: int
 
 
 class CashRow(Row, frozen=True, gc=False, array_like=True):
@@ -167,6 +205,7 @@ class RiskTables(Tables):
         self.sweeps: Section[int, SweepRow] = self._section("sweeps", 12, int, SweepRow)
         self.deficits: Section[str, bool] = self._section("deficits", 13, str, bool)
         self.cursors: Section[str, int] = self._section("cursors", 14, str, int)
+        self.variations: Section[str, VariationRow] = self._section("variations", 15, str, VariationRow)
 
 
 def pair(first: str, second: str) -> str:

@@ -34,7 +34,8 @@ class Section(dict[K, V], Generic[K, V]):
         super().__init__()
         self.name = name
         self.code = code
-        self._dirty: dict[K, bool] = {}  # key -> was it there at the last checkpoint
+        self._dirty: dict[K, V | None] = {}  # what changed since the last checkpoint; None: removed
+        self._born: set[K] = set()  # of these, what was not there then
         self._prefix = bytes((code,))
         self._key_decoder = msgspec.msgpack.Decoder(key_type)
         self._row_decoder = msgspec.msgpack.Decoder(row_type)
@@ -43,15 +44,19 @@ class Section(dict[K, V], Generic[K, V]):
     def __setitem__(self, key: K, row: V) -> None:
         """Sets a row, which must be immutable."""
         dirty = self._dirty
-        if key not in dirty:
-            dirty[key] = key in self
+        if key not in self and key not in dirty:
+            self._born.add(key)
+        dirty[key] = row
         _set(self, key, row)
 
     def __delitem__(self, key: K) -> None:
         """Removes a row; KeyError where there is none."""
         _delete(self, key)
-        if not self._dirty.setdefault(key, True):
+        if key in self._born:
+            self._born.remove(key)
             del self._dirty[key]
+        else:
+            self._dirty[key] = None
 
     def pop(self, key: K, *default: Any) -> Any:
         """As dict.pop, and the change is remembered."""
@@ -68,15 +73,17 @@ class Section(dict[K, V], Generic[K, V]):
         """How many keys the next checkpoint writes."""
         return len(self._dirty)
 
-    def take_dirty(self) -> list[tuple[K, V | None]]:
-        """The changed keys with their rows (None: removed), which count as written from here on."""
-        changed = [(key, self.get(key)) for key in self._dirty]
-        self._dirty = {}
+    def take_dirty(self) -> dict[K, V | None]:
+        """The changed keys with their rows (None: removed), which count as written from here on.
+
+        No loop: the fold waits for it.
+        """
+        changed, self._dirty, self._born = self._dirty, {}, set()
         return changed
 
     def mark_all(self) -> None:
         """Counts every row as changed: the next checkpoint writes all of it."""
-        self._dirty.update(dict.fromkeys(self, True))
+        self._dirty.update(self)
 
     def encode(self, key: K, row: V | None) -> Change:
         """A change in the form of the changelog."""
@@ -111,14 +118,9 @@ class Tables:
         """How many keys the next checkpoint writes."""
         return sum(section.dirty_count for section in self.sections.values())
 
-    def take_dirty(self) -> list[tuple[Section[Any, Any], Any, Any]]:
-        """All changes since the last call: (section, key, row or None)."""
-        return [
-            (section, key, row)
-            for section in self.sections.values()
-            if section.dirty_count
-            for key, row in section.take_dirty()
-        ]
+    def take_dirty(self) -> list[tuple[Section[Any, Any], dict[Any, Any]]]:
+        """All changes since the last call, by section: key -> row or None."""
+        return [(section, section.take_dirty()) for section in self.sections.values() if section.dirty_count]
 
     def mark_all(self) -> None:
         """Counts every row as changed, for a changelog that holds none of them."""

@@ -1,4 +1,4 @@
-"""What settlement remembers: balances, positions, what waits for its day, and what session ends need."""
+"""What settlement remembers: balances, positions, what waits for its day, session ends being worked off."""
 
 from schemas.record import InstrumentKind
 from tables.section import Row, Section, Tables
@@ -13,36 +13,34 @@ class BalanceRow(Row, frozen=True, gc=False, array_like=True):
 
 
 class PositionRow(Row, frozen=True, gc=False, array_like=True):
-    """A holding: lots (short is negative), its open cost (same sign), the profit realised so far."""
+    """A holding: lots (short is negative), its open cost (same sign), the profit realised so far.
+
+    A future's ``session_end_ns``: the last session end that needs no variation of it any more, posted or older
+    than the position. It is asked for only while a session end is being worked off.
+    """
 
     kind: InstrumentKind
     currency: str
+    minor_per_tick_lot: int
     quantity_lots: int = 0
     open_cost_minor: int = 0
     realised_profit_minor: int = 0
     version: int = 0
-
-
-class FutureRow(Row, frozen=True, gc=False, array_like=True):
-    """What of a future's definition its session end needs."""
-
-    currency: str
-    minor_per_tick_lot: int
-    session_end_minute_utc: int
+    session_end_ns: int = 0
 
 
 class VariationRow(Row, frozen=True, gc=False, array_like=True):
     """A session end of a future that is being worked off: its mark, and the last account done ("" none)."""
 
     mark_price_ticks: int
-    after_account: str
+    session_end_ns: int
+    after_account: str = ""
 
 
 class LedgerRow(Row, frozen=True, gc=False, array_like=True):
-    """The next posting's number, and the last tick (None before the first)."""
+    """The next posting's number."""
 
     next_posting: int = 0
-    tick_ns: int | None = None
 
 
 BalanceKey = tuple[str, str]
@@ -66,7 +64,6 @@ class SettlementTables(Tables):
             "positions", 2, PositionKey, PositionRow
         )
         self.releases: Section[ReleaseKey, int] = self._section("releases", 3, ReleaseKey, int)
-        self.futures: Section[str, FutureRow] = self._section("futures", 4, str, FutureRow)
-        self.marks: Section[str, int] = self._section("marks", 5, str, int)
-        self.variations: Section[str, VariationRow] = self._section("variations", 6, str, VariationRow)
-        self.ledger: Section[str, LedgerRow] = self._section("ledger", 7, str, LedgerRow)
+        self.marks: Section[str, int] = self._section("marks", 4, str, int)
+        self.variations: Section[str, VariationRow] = self._section("variations", 5, str, VariationRow)
+        self.ledger: Section[str, LedgerRow] = self._section("ledger", 6, str, LedgerRow)

@@ -103,6 +103,11 @@ def order_refusal(order: AnyOrder) -> Refusal | None:
     """Why a new order is refused for its form alone."""
     if not _are_three(f"{order.account} {order.client_order_id} {order.instrument}"):
         return _identifiers(order, "account", "client_order_id", "instrument")
+    return terms_refusal(order)
+
+
+def terms_refusal(order: AnyOrder) -> Refusal | None:
+    """The same of an order whose identifiers are known to be good."""
     if (order.side, order.order_type, order.time_in_force, order.self_trade_prevention) not in _WORDS:
         return _words(order)
     return None if _is_plain(order) else _prices(order) or _quantities(order) or _time(order)

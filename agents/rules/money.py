@@ -49,17 +49,6 @@ def fee_minor(notional: int, bps: int) -> int:
     return -(-abs(notional) * bps // BASIS_POINTS)
 
 
-def worst_fee_minor(
-    price_ticks: int, quantity_lots: int, minor_per_tick_lot: int, maker_bps: int, taker_bps: int
-) -> int:
-    """The most that fees can come to while a quantity trades at a price or lower, in however many fills.
-
-    A ceiling is subadditive, so nothing costs more than a fill for each lot, at the greater of both rates;
-    a rebate is not counted on.
-    """
-    return quantity_lots * fee_minor(price_ticks * minor_per_tick_lot, max(maker_bps, taker_bps, 0))
-
-
 def margin_minor(exposure: int, margin_bps: int) -> int:
     """The margin of an exposure in minor units, zero or more: ceil(exposure x bps / 10,000)."""
     return -(-exposure * margin_bps // BASIS_POINTS)
@@ -97,13 +86,17 @@ def book_fill(
     return Booked(held_lots + signed, cost, profit, closed, notional, fee, cash, cash if waits else 0)
 
 
-def book_variation(held_lots: int, open_cost_minor: int, amount_minor: int) -> tuple[int, int]:
-    """(open cost, change of cash) when a future's variation is posted: both rise by the amount.
+def book_variation(held_lots: int, open_cost_minor: int, price_ticks: int, minor_per_tick_lot: int) -> int:
+    """A future's variation at a session's mark: what its open cost and its holder's cash both rise by.
 
-    Where the position is flat by now (a fill overtook the variation on its way to risk) it realised the
-    amount already, and nothing moves.
+    Afterwards the position costs what it is worth at the mark, so variations add up: that of two sessions is
+    that of the second alone. AssertionError if a result leaves int64.
     """
-    return (open_cost_minor + amount_minor, amount_minor) if held_lots else (0, 0)
+    worth = notional_minor(price_ticks, held_lots, minor_per_tick_lot)
+    amount = worth - open_cost_minor
+    assert fits(worth), f"{held_lots} lots at a mark of {price_ticks} leave int64"
+    assert fits(amount), f"a variation of {amount} leaves int64"
+    return amount
 
 
 def _close(held_lots: int, cost_minor: int, signed: int, closed: int, paid: int) -> tuple[int, int]:

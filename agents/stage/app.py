@@ -1,4 +1,4 @@
-"""A Faust app for one stage: its agent, its table, its group; and the thread that drives the agent.
+"""A Faust app for one stage: its agent, its tables, its group; and the thread that drives the agent.
 
 What Faust does here: the life of the worker, membership and assignment, the agent, timers, the
 command line. What was replaced: fetching a record at a time, tables that log a value at a time, recovery.
@@ -11,14 +11,17 @@ from typing import Any, Protocol
 
 import faust
 from aiokafka import TopicPartition
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types import TP
 
 from agents.stage.config import StageConfig
 from agents.stage.consumer import BatchTransport
 from agents.stage.death import Death
-from agents.stage.errors import StageError
+from agents.stage.errors import Fenced
 from agents.stage.fetch import Batch, FetchThread
-from tables.checkpointed.faust_table import CheckpointedTables
+from agents.stage.membership import former_self, leave
+from schemas.topics import INBOXES
+from tables.checkpointed.faust_table import CheckpointedTable, CheckpointedTables
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class StageApp(faust.App):
             store="memory://",
             datadir=str(folder / config.app_id(name)),
             processing_guarantee="at_least_once",
+            Table=CheckpointedTable,
             TableManager=CheckpointedTables,
             topic_disable_leader=True,
             topic_allow_declare=False,
@@ -93,7 +97,8 @@ class StageApp(faust.App):
 
         if self.config.driver == "thread":
             kafka = {"client.id": f"{self.conf.id}-{self.config.worker}", **self.config.kafka}
-            self._fetcher_thread = FetchThread(kafka, self.stage, fold.fun, self.death.die)
+            pace_s = 0.0 if self.stage in INBOXES else self.config.edge_pace_s
+            self._fetcher_thread = FetchThread(kafka, self.stage, fold.fun, self.death.die, pace_s)
         else:
             fold.on_error = self._on_agent_error
         return fold
@@ -118,15 +123,26 @@ class StageApp(faust.App):
         return asyncio.run_coroutine_threadsafe(self._committed(places), self.loop).result()
 
     def commit_places(self, positions: Mapping[TP, int]) -> None:
-        """Stores places in the group; waits, off the loop. StageError if this worker is no longer a member."""
+        """Stores places in the group; waits, off the loop. Fenced if this worker is no longer a member."""
         future = asyncio.run_coroutine_threadsafe(self.consumer._commit(positions), self.loop)  # noqa: SLF001
         if not future.result():
-            raise StageError("the group did not take the offsets: this worker is no longer a member")
+            raise Fenced("the group did not take the offsets: this worker is no longer a member")
 
     async def _committed(self, places: Iterable[TP]) -> Mapping[TP, int]:
         group = self.consumer._thread  # noqa: SLF001 - Faust has no call for it
         ask = group._ensure_consumer().committed  # noqa: SLF001
         return {tp: await group.call_thread(ask, TopicPartition(*tp)) or 0 for tp in places}
+
+    async def on_start(self) -> None:
+        """Leaves the group where this worker was known at another address, before it joins."""
+        known = self.conf.id, self.conf.consumer_group_instance_id, self.conf.broker_client_id
+        former = await asyncio.to_thread(former_self, self.config.kafka, *known)
+        if former is not None:
+            log.info("%s has moved to %s: it joins its group anew", self.conf.id, self.config.views_url)
+            auth = credentials_to_aiokafka_auth(self.conf.broker_credentials)
+            servers = str(self.config.kafka["bootstrap.servers"])
+            await leave({"bootstrap_servers": servers, **auth}, self.conf.id, former)
+        await super().on_start()
 
     async def on_started(self) -> None:
         """Starts the threads once Faust is up."""
@@ -136,8 +152,11 @@ class StageApp(faust.App):
             self._fetcher_thread.start()
         await super().on_started()
 
-    async def crash(self, reason: BaseException) -> None:
-        """Faust would stop in good order, and checkpoint; in doubt that must not be."""
+    def _crash(self, reason: BaseException) -> None:
+        """Whichever of Faust's services crashes comes here; it would stop in good order, and checkpoint.
+
+        In doubt that must not be, nor may the worker stay up without that service.
+        """
         self.death.die(reason)
 
     async def on_stop(self) -> None:
@@ -162,6 +181,8 @@ class StageApp(faust.App):
         assert self.owner is not None
         try:
             positions = await asyncio.to_thread(self.owner.take, places)
+            for table in self.tables.values() if positions else ():  # none where it was abandoned
+                await table.call_recover_callbacks()
         except Exception as error:  # a partition that cannot be recovered ends the worker
             self.death.die(error)
             raise

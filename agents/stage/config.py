@@ -31,6 +31,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_dirty_keys: int = 20_000
     store_interval_s: float = 10.0
     linger_ms: float = 0.2
+    edge_pace_s: float = 0.004
     clients: tuple[str, ...] = ()
     views_url: str = ""
 

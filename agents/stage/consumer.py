@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError
 from faust.transport.drivers.aiokafka import Consumer as AioKafkaConsumer
 from faust.transport.drivers.aiokafka import Transport as AioKafkaTransport
 from faust.types import TP, ConsumerMessage
@@ -43,7 +44,12 @@ class BatchConsumer(AioKafkaConsumer):
         await self._thread.call_thread(pause)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust names it
-        fetched = await super()._getmany(active_partitions, timeout)
+        try:
+            fetched = await super()._getmany(active_partitions, timeout)
+        except NoOffsetForPartitionError:
+            if self.flow_active:
+                raise
+            return {}  # a rebalance: aiokafka looks for a place in the group before recovery has sought ours
         return {tp: [records] for tp, records in fetched.items() if records}
 
     def _to_message(self, tp: TP, records: Any) -> ConsumerMessage:

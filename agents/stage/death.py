@@ -31,8 +31,9 @@ class Death:
         with suppress(OSError):  # a full disk must not keep alive what has to end
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(msgspec.json.encode(words))
-        sys.stderr.write(f"{_line(words)}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # which may be the disk of the log
+            sys.stderr.write(f"{_line(words)}\n")
+            sys.stderr.flush()
         os._exit(words.exit_code)
 
 

@@ -70,7 +70,7 @@ class Edge:
         """Commits what is done and forgets the partitions."""
         self.checkpoint()
         with self._folding:
-            self._next = {}
+            self._next, self._stored = {}, {}
 
     def fold(self, batch: Batch) -> None:
         """Decides and says, and remembers the place behind it."""

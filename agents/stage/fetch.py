@@ -5,6 +5,7 @@ thread does so where the records are, and saves the hand-off (350 us a batch, me
 """
 
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from types import coroutine
 from typing import Any, Final, NamedTuple
@@ -45,9 +46,14 @@ class FetchThread(threading.Thread):
     """
 
     def __init__(
-        self, config: Mapping[str, Any], stage: str, body: Body, on_death: Callable[[Exception], None]
+        self,
+        config: Mapping[str, Any],
+        stage: str,
+        body: Body,
+        on_death: Callable[[Exception], None],
+        pace_s: float = 0.0,
     ) -> None:
-        """Fetches nothing before the first ``assign``."""
+        """Fetches nothing before the first ``assign``; two batches begin at least ``pace_s`` apart."""
         super().__init__(name=f"fetch-{stage}", daemon=True)
         self._config = {
             "group.id": f"fetch-{stage}",  # librdkafka wants one; this consumer joins none
@@ -60,7 +66,7 @@ class FetchThread(threading.Thread):
             "check.crcs": True,
             **config,
         }
-        self._body, self._on_death = body, on_death
+        self._body, self._on_death, self._pace_s = body, on_death, pace_s
         self._wanted: dict[TP, int] = {}
         self._is_wanted_new = threading.Event()
         self._is_done = threading.Event()
@@ -90,6 +96,7 @@ class FetchThread(threading.Thread):
         consumer = Consumer(self._config)
         body = self._body(HandFed())
         body.send(None)
+        next_at_s = 0.0
         try:
             while not self._is_done.is_set():
                 if self._is_wanted_new.is_set():
@@ -97,6 +104,9 @@ class FetchThread(threading.Thread):
                 first = consumer.poll(POLL_S)
                 if first is None or self._is_wanted_new.is_set():
                     continue
+                if (wait_s := next_at_s - time.monotonic()) > 0:  # what comes meanwhile travels together
+                    time.sleep(wait_s)
+                next_at_s = time.monotonic() + self._pace_s
                 for batch in _by_partition([first, *consumer.consume(BATCH_RECORDS - 1, 0)]):
                     body.send(batch)
         finally:

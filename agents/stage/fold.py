@@ -3,7 +3,7 @@
 No Kafka, no clock, no thread: the simulation test runs this very code over a log in memory.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -61,13 +61,20 @@ class Stage(msgspec.Struct, frozen=True):
 class Checkpoint(NamedTuple):
     """The changes since the last one, and the META that they stand for."""
 
-    changes: list[tuple[Section[Any, Any], Any, Any]]
+    changes: list[tuple[Section[Any, Any], dict[Any, Any]]]
     meta: Meta
+
+    @property
+    def key_count(self) -> int:
+        """How many rows it writes."""
+        return sum(len(rows) for _, rows in self.changes)
 
     def entries(self) -> Iterable[Change]:
         """What goes to the changelog, META last."""
-        for section, key, row in self.changes:
-            yield section.encode(key, row)
+        for section, rows in self.changes:
+            encode = section.encode
+            for key, row in rows.items():
+                yield encode(key, row)
         yield META_KEY, encode_meta(self.meta)
 
 
@@ -92,9 +99,7 @@ class Fold:
         self.rules_version = FIRST_RULES
         self.repeats_dropped = 0
         self.items_applied = 0
-        self.tally: defaultdict[type | str, int] = defaultdict(
-            int
-        )  # what was said, and refusals by reason too
+        self.tally: Counter[type | str] = Counter()  # what was said, and refusals by reason too
         self._heard: dict[tuple[str, int], tuple[int, int]] = {}
         self._said: dict[tuple[str, int], tuple[int, int]] = {}
         self._rules: Rules | None = None
@@ -179,36 +184,35 @@ class Fold:
         if is_skipped:  # it was heard all the same: what its origin says next follows it
             return []
         outbox = Outbox()
-        for index, item in enumerate(envelope.items):
-            if skips and (offset, index) in skips:
-                continue
-            self._apply_item(item, offset, index, outbox)
-        self._count(outbox)
+        self._apply_items(envelope.items, offset, outbox)
+        for items in outbox.items.values():
+            self._count(items)
         return [self._seal(*output) for output in outbox.items.items()]
 
-    def _count(self, outbox: Outbox) -> None:
-        tally = self.tally
-        for items in outbox.items.values():
-            for item in items:
-                kind = type(item)
-                tally[kind] += 1
-                if kind in REFUSALS:
-                    tally[item.reason] += 1  # type: ignore[attr-defined]
+    def _count(self, items: list[Any]) -> None:
+        self.tally.update(map(type, items))
+        if not REFUSALS.isdisjoint(map(type, items)):
+            self.tally.update(item.reason for item in items if type(item) in REFUSALS)
 
-    def _apply_item(self, item: Any, offset: int, index: int, outbox: Outbox) -> None:
-        if item.at_ns > self.now_ns:  # noqa: PLR1730 - max() costs four times as much
-            self.now_ns = item.at_ns
-        try:
-            if type(item) is RulesActivated:
-                self._activate(item.version)
-            else:
-                self._rules.apply(item, Place(self.partition, offset, index, self.now_ns), outbox)  # type: ignore[union-attr]
-        except StageError:
-            raise
-        except Exception as error:
-            command = getattr(item, "client_order_id", getattr(item, "command_id", ""))
-            raise RuleFailed(f"item {index}, {type(item).__name__} {command}: {error!r}") from error
-        self.items_applied += 1
+    def _apply_items(self, items: tuple[Any, ...], offset: int, outbox: Outbox) -> None:
+        """One loop without a call of its own for each item: half a million pass here in a second."""
+        skips, partition = self.skips, self.partition
+        for index, item in enumerate(items):
+            if skips and (offset, index) in skips:
+                continue
+            if item.at_ns > self.now_ns:  # noqa: PLR1730 - max() costs four times as much
+                self.now_ns = item.at_ns
+            try:
+                if type(item) is RulesActivated:
+                    self._activate(item.version)
+                else:
+                    self._rules.apply(item, Place(partition, offset, index, self.now_ns), outbox)  # type: ignore[union-attr]
+            except StageError:
+                raise
+            except Exception as error:
+                command = getattr(item, "client_order_id", getattr(item, "command_id", ""))
+                raise RuleFailed(f"item {index}, {type(item).__name__} {command}: {error!r}") from error
+            self.items_applied += 1
 
     def _activate(self, version: int) -> None:
         if version not in self.stage.rules:

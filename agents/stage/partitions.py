@@ -17,13 +17,11 @@ from agents.stage.fold import Fold, Stage
 from agents.stage.metrics import StageMetrics
 from agents.stage.recovery import Abandoned, Keeper, recover
 from agents.stage.world import World
+from schemas.topics import BY_NAME
+from tables.checkpointed.rows import NotOwned
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class NotOwned(LookupError):
-    """This worker does not own the partition, or is still recovering it."""
 
 
 class Owned(msgspec.Struct):
@@ -51,12 +49,12 @@ class Partitions:
         self._owned: dict[int, Owned] = {}
         self._taking = threading.Lock()
         self._folding = threading.Lock()
-        self._checkpointing = threading.Lock()
+        self._checkpointing = threading.RLock()  # a copy to the local store lets checkpoints in between
         self._is_due = threading.Event()
         self._has_room = threading.Event()
         self._is_done = False
         self._generation = 0
-        self._stored_at_s = time.monotonic()
+        self._checkpointed_at_s = self._stored_at_s = time.monotonic()
         self._clerk = threading.Thread(target=self._keep, name=f"checkpoint-{stage.name}", daemon=True)
 
     def start(self) -> None:
@@ -116,10 +114,16 @@ class Partitions:
         Raises NotOwned.
         """
         with self._folding:
-            owned = self._owned.get(partition)
-            if owned is None or not owned.is_live:
-                raise NotOwned(f"{self.stage.name} {partition} is not owned by this worker")
-            return at(owned.fold)
+            return at(self._live(partition).fold)
+
+    def changelog_end(self, partition: int) -> int:
+        """Up to which changelog offset the last checkpoint of a partition goes; NotOwned."""
+        return self._live(partition).checkpointer.changelog_end
+
+    @property
+    def count(self) -> int:
+        """How many partitions the stage has, wherever they are."""
+        return self.config.counts.of(BY_NAME[self.stage.inbox])
 
     @property
     def owned(self) -> dict[int, Owned]:
@@ -128,15 +132,17 @@ class Partitions:
 
     def checkpoint(self) -> None:
         """Checkpoints every live partition that has moved."""
+        self._is_due.clear()
+        self._checkpointed_at_s = time.monotonic()
         for owned in list(self._owned.values()):
             if owned.is_live:
                 self._checkpoint(owned)
 
     def store(self) -> None:
-        """Copies what was committed to the local stores."""
+        """Copies what was committed to the local stores; meanwhile checkpoints go on, or the fold would wait."""
         with self._checkpointing:
             for owned in self.owned.values():
-                owned.checkpointer.store()
+                owned.checkpointer.store(self._checkpoint_when_due)
         self._stored_at_s = time.monotonic()
 
     def close(self) -> None:
@@ -150,6 +156,12 @@ class Partitions:
             owned.checkpointer.store()
             owned.checkpointer.close()
         self._owned.clear()
+
+    def _live(self, partition: int) -> Owned:
+        owned = self._owned.get(partition)
+        if owned is None or not owned.is_live:
+            raise NotOwned(f"{self.stage.name} {partition} is not owned by this worker")
+        return owned
 
     def _take(self, partition: int, wanted: Callable[[], bool]) -> None:
         before = self._owned.get(partition)
@@ -199,7 +211,7 @@ class Partitions:
             started_ns = time.perf_counter_ns()
             owned.checkpointer.commit(taken, lambda: self._outputs.wait(mark))
             self.metrics.on_checkpoint(
-                owned.fold.partition, len(taken.changes), time.perf_counter_ns() - started_ns
+                owned.fold.partition, taken.key_count, time.perf_counter_ns() - started_ns
             )
 
     def _make_room(self, fold: Fold) -> None:
@@ -213,12 +225,16 @@ class Partitions:
             self._is_due.set()
             self._has_room.wait(self.config.checkpoint_interval_s)
 
+    def _checkpoint_when_due(self) -> None:
+        late_s = time.monotonic() - self._checkpointed_at_s
+        if self._is_due.is_set() or late_s > self.config.checkpoint_interval_s:
+            self.checkpoint()
+
     def _keep(self) -> None:
         """The clerk: checkpoints at intervals or when asked, the local stores far less often."""
         try:
             while not self._is_done:
                 self._is_due.wait(self.config.checkpoint_interval_s)
-                self._is_due.clear()
                 self.checkpoint()
                 if time.monotonic() - self._stored_at_s > self.config.store_interval_s:
                     self.store()

@@ -8,7 +8,6 @@ from agents.stage.fold import Fold
 from connectors.views.reference import Reference, moment, price
 from connectors.views.view import AFTER, LIMIT, Ask, NotFound, View, order_id_of, partition_of_order
 from schemas.partitioner import partition_of
-from schemas.reference import Instrument
 from schemas.topics import PartitionCounts
 from tables.risk import NO_ORDER, CommandRow, OrderRow, RiskTables, pair
 
@@ -51,13 +50,6 @@ def risk_tables(fold: Fold, ask: Ask) -> RiskTables:
     return tables
 
 
-def instruments_of(fold: Fold) -> tuple[Instrument, ...]:
-    """All instruments, which every partition of risk knows."""
-    tables = fold.tables
-    assert isinstance(tables, RiskTables)
-    return tuple(tables.instruments.values())
-
-
 def _read_by_id(fold: Fold, ask: Ask) -> Numbered:
     order_id, tables = order_id_of(ask), fold.tables
     assert isinstance(tables, RiskTables)
@@ -70,9 +62,9 @@ def _read_by_id(fold: Fold, ask: Ask) -> Numbered:
 
 
 def _read_by_name(fold: Fold, ask: Ask) -> Numbered | Past:
-    tables = risk_tables(fold, ask)
+    tables, desk = risk_tables(fold, ask), fold.rules.desk
     account, name = ask.names["account"], ask.names["client_order_id"]
-    command = tables.commands.get(pair(account, name))
+    command = desk.known(pair(account, name))
     if command is None:
         raise NotFound(
             f"account {account!r} has used no client_order_id {name!r} lately; ids are kept for a day"

@@ -19,7 +19,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from yarl import URL
 
 from agents.stage.fold import Fold
-from agents.stage.partitions import NotOwned
 from connectors.views import accounts, books, index, instruments, orders
 from connectors.views.cluster import Cluster
 from connectors.views.reference import Reference, UnitsUnknownError, moment
@@ -34,6 +33,7 @@ from connectors.views.worker import (
     shape_stage,
 )
 from schemas.topics import PartitionCounts
+from tables.checkpointed.rows import NotOwned
 
 VIEWS: Final = (*accounts.VIEWS, *orders.VIEWS, *books.VIEWS, *instruments.VIEWS)
 HOP: Final = "X-Trading-Hop"  # on a request that another worker passes on: it goes no further
@@ -63,6 +63,7 @@ class Views:
         """With a token, whoever asks must bear it; workers of one engine share it."""
         self._hosted = list(hosted)
         self._folds = {it.stage: it.partitions for it in hosted if it.partitions is not None}
+        self._tables = {it.stage: it.tables for it in hosted}
         self._counts, self._cluster, self._token = counts, cluster, token
         self._reference = Reference()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="views")
@@ -147,11 +148,8 @@ class Views:
             self._reference.count_in_minor(unknown.currency)
 
     def _learn_from_risk(self) -> None:
-        partitions = self._folds.get("risk")
-        if partitions is not None:
-            for partition in list(partitions.owned)[:1]:
-                for instrument in partitions.look(partition, orders.instruments_of):
-                    self._reference.define(instrument)
+        for instrument in self._tables.get("risk", {}).get("instruments", {}).values():
+            self._reference.define(instrument)
 
     async def _learn_from_control(self, symbol: str) -> None:
         path = f"/instruments/{quote(symbol, safe='')}"

@@ -13,16 +13,17 @@ from prometheus_client.registry import Collector
 from agents.audit import Sealer
 from agents.stage.edge import Edge
 from agents.stage.fold import Fold
-from agents.stage.partitions import NotOwned, Partitions
+from agents.stage.partitions import Partitions
 from connectors.views.reference import moment
 from schemas.topics import INBOXES
+from tables.checkpointed.rows import NotOwned
 
 _PLACE: Final = ("stage", "partition")
 _CHECKPOINT: Final = "trading_checkpoint_timestamp_seconds"
 
 
 class Hosted(NamedTuple):
-    """A stage of this process, with its ``partitions``; or the ``edge``, which keeps no state; or the ``sealer``.
+    """A stage of this process, with its ``partitions`` and ``tables``; or the ``edge``, or the ``sealer``.
 
     ``missing`` says what the stage still waits for, None when it has recovered all that it was assigned.
     """
@@ -31,6 +32,7 @@ class Hosted(NamedTuple):
     missing: Callable[[], str | None]
     partitions: Partitions | None = None
     edge: Edge | None = None
+    tables: Mapping[str, Mapping[Any, Any]] = {}
     sealer: Sealer | None = None
 
 

@@ -14,12 +14,13 @@ from infra.auditor.ledger import OWN, Ledger
 from infra.auditor.log import Log
 from infra.auditor.orders import Order, Orders
 from infra.auditor.report import Report
+from infra.auditor.sessions import at_risk, booked
 from schemas import events
 from schemas.record import Side
 from schemas.reference import Instrument
 from tables.matching import BookOrder, MatchingTables
 from tables.meta import META_KEY
-from tables.risk import OrderRow, RiskTables, pair, unpair
+from tables.risk import OrderRow, RiskTables, unpair
 from tables.section import Tables
 from tables.settlement import SettlementTables
 
@@ -195,30 +196,19 @@ class Agreement:
             }
             for key in held.keys() | book.positions.keys():
                 self._money.equal(held.get(key), book.positions.get(key), " ".join(key))
+            self._ledger.sessions.check(number, partition)
 
     def _both(self, desks: Mapping[int, RiskTables], ledgers: Mapping[int, SettlementTables]) -> None:
         for number, ledger in ledgers.items():
-            desk = desks[number]
-            cash = {
-                pair(*key): (row.cash_minor, row.unsettled_minor)
-                for key, row in ledger.balances.items()
-                if not is_own(key[0], number) and (row.cash_minor or row.unsettled_minor)
-            }
-            known = {
-                key: (row.cash_minor, row.unsettled_minor)
-                for key, row in desk.cash.items()
-                if row.cash_minor or row.unsettled_minor
-            }
-            for key in cash.keys() | known.keys():
-                self._known.equal(known.get(key), cash.get(key), f"{' '.join(unpair(key))} at risk")
-            held = {
-                pair(*key): (row.quantity_lots, row.open_cost_minor)
-                for key, row in ledger.positions.items()
-                if row.quantity_lots
-            }
-            seen = {key: (row.quantity_lots, row.open_cost_minor) for key, row in desk.positions.items()}
-            for key in held.keys() | seen.keys():
-                self._known.equal(seen.get(key), held.get(key), f"{' '.join(unpair(key))} at risk")
+            settlement, risk = booked(ledger), at_risk(desks[number])
+            for key in settlement.cash.keys() | risk.cash.keys():
+                if not is_own(unpair(key)[0], number):
+                    found, wanted = risk.cash.get(key, (0, 0)), settlement.cash.get(key, (0, 0))
+                    self._known.equal(found, wanted, f"{key} at risk")
+            flat = (0, 0, 0)
+            for key in settlement.positions.keys() | risk.positions.keys():
+                found, wanted = risk.positions.get(key, flat)[:2], settlement.positions.get(key, flat)[:2]
+                self._known.equal(found, wanted, f"{key} at risk")
 
 
 def is_own(account: str, partition: int) -> bool:

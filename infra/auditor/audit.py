@@ -127,6 +127,7 @@ class Audit:
             self._report.tally(_PARTIAL).note = "give a snapshot (--from), or keep the topics for longer"
         else:
             self.ledger.finish()
+            self.ledger.sessions.finish(sum(topic == ACCOUNT_EVENTS for topic, _ in self._spans))
         self.agreement.check(self._log, self._cut)
 
     def _horizon_ns(self) -> int:
@@ -192,10 +193,14 @@ class Audit:
             kind = type(item)
             if kind is events.OrderFilled:
                 self._trades.on_fill(item)
+            elif kind is events.SessionEnded and not self.is_partial:
+                self.ledger.sessions.on_told(item)
             if self.is_partial or self._is_skipped("settlement", partition, offset, index):
                 continue
             if kind is events.OrderFilled:
-                self.ledger.on_fill(item)
+                self.ledger.on_fill(partition, item)
+            elif kind is events.SessionEnded:
+                self.ledger.sessions.on_end(partition, item)
             elif kind is events.CashDeposited or kind is events.CashWithdrawn:
                 self.ledger.on_cash(item)
 

@@ -26,6 +26,7 @@ from tables.meta import META_KEY, Meta, decode_meta
 
 POLL_S: Final = 0.1
 FIRST_LOOK_BACK: Final = 16  # META is the last record but the marker of its transaction
+_WAIT: Final = "Stop the flow of orders, and see that all workers run"
 _CLOCK: Final = (Tick, ClockTicked)
 
 StagePlace = tuple[str, int]
@@ -96,9 +97,7 @@ def find_cut(log: Log, env: str, counts: PartitionCounts, timeout_s: float) -> C
         if busy is None:
             return cut
         if time.monotonic() > deadline:
-            raise AuditError(
-                f"the engine is not quiet: {busy}. Stop the flow of orders, and see that all workers run"
-            )
+            raise AuditError(f"the engine is not quiet: {busy}")
         time.sleep(POLL_S)
 
 
@@ -131,9 +130,17 @@ def _inbox_is_busy(log: Log, cut: Cut, stage: str, partition: int) -> str | None
     start, end = cut.spans[place]
     heard = {(it.stage, it.partition): it.sequence for it in meta.heard}
     for record in log.read(place, (max(start, meta.next_offset), end)):
-        if not _is_clock(record, heard):
+        try:
+            is_clock = _is_clock(record, heard)
+        except codec.DecodeError as error:
             return (
-                f"{stage} {partition} has read to {meta.next_offset} of {end}, and {record.offset} is no tick"
+                f"{place[0]} {partition} at {record.offset} cannot be decoded ({error}), and {stage} has not passed it:"
+                f" it stays down there, until `trading skip {stage} {partition} {record.offset}`"
+            )
+        if not is_clock:
+            return (
+                f"{stage} {partition} has read to {meta.next_offset} of {end}, and {record.offset} is no tick."
+                f" {_WAIT}"
             )
     return None
 
@@ -151,6 +158,7 @@ def _is_ahead(meta: Meta, said: Mapping[LaneKey, tuple[int, int]], stage: str, p
         known = said.get((INBOXES[stage], partition, heard.stage, heard.partition), (-1, 0))[0]
         if heard.stage != "control" and heard.sequence > known:
             return (
-                f"{heard.stage} {heard.partition} has no checkpoint of what {stage} {partition} heard of it"
+                f"{heard.stage} {heard.partition} has no checkpoint of what {stage} {partition} heard of it."
+                f" {_WAIT}"
             )
     return None

@@ -8,6 +8,7 @@ from typing import Any, Final
 from infra.auditor import money
 from infra.auditor.money import NANOSECONDS_PER_DAY, Held
 from infra.auditor.report import Report
+from infra.auditor.sessions import Sessions
 from schemas import events
 from schemas import settlement_events as s
 from schemas.ids import trade_id
@@ -62,6 +63,7 @@ class Ledger:
         self._fills = report.tally("every fill is settled once, with its own terms' money")
         self._cash = report.tally("every deposit and withdrawal is posted once")
         self._released = report.tally("receipts are released on their day, in full")
+        self.sessions = Sessions(report)
         self._flat = report.tally("positions sum to zero over all accounts, for each instrument")
         self._conserved = report.tally("cash of all accounts = deposits - withdrawals, for each currency")
         self._cleared = report.tally("clearing is zero but for futures' open cost, for each currency")
@@ -81,8 +83,9 @@ class Ledger:
 
     # What settlement was told.
 
-    def on_fill(self, fill: events.OrderFilled) -> None:
+    def on_fill(self, partition: int, fill: events.OrderFilled) -> None:
         """A fill that settlement must settle."""
+        self.sessions.on_fill(partition, fill)
         key = fill.trade_id, fill.liquidity
         group = self._waiting_groups.pop(key, None)
         if group is not None:
@@ -229,6 +232,7 @@ class Ledger:
         book.unsaid.add(waiting)
 
     def _vary(self, book: Book, item: s.VariationSettled) -> None:
+        self.sessions.on_variation(item)
         key = item.account, item.instrument
         held = book.positions.get(key, Held())
         # mark x quantity x unit = cost + variation: the unit is not said here, but must be one for all.

@@ -56,6 +56,13 @@ def after_fill(held: Held, side: Side, quantity_lots: int, notional_minor: int) 
     )
 
 
+def after_session(held: Held, mark_ticks: int, minor_per_tick_lot: int) -> Held:
+    """A future's position after a session: it costs what it is worth at the mark, and the change is realised."""
+    worth = mark_ticks * held.quantity_lots * minor_per_tick_lot
+    profit = held.realised_minor + worth - held.open_cost_minor
+    return Held(held.quantity_lots, worth, profit, held.version + 1)
+
+
 def settlement_day(at_ns: int, weekdays: int) -> int:
     """So many weekdays after the trade's own day, in days since 1970."""
     day = at_ns // NANOSECONDS_PER_DAY

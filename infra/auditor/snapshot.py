@@ -110,5 +110,6 @@ def _restore_money(tables: SettlementTables, partition: int, ledger: Ledger) -> 
             held.quantity_lots, held.open_cost_minor, held.realised_profit_minor, held.version
         )
         ledger.kinds[key[1]], ledger.currencies[key[1]] = held.kind, held.currency
+    ledger.sessions.restore(partition, tables)
     book.releases = dict(tables.releases)
     book.next_posting = tables.ledger[LEDGER].next_posting if LEDGER in tables.ledger else 0

@@ -49,9 +49,14 @@ def bench(*, seconds: float, warm_up: float, rates: str, as_json: bool) -> None:
 
 @contextmanager
 def scratch(**overrides: object) -> Iterator[tuple[Settings, EmbeddedBroker]]:
-    """A broker on free ports in a folder that goes afterwards, and settings for engines beside it."""
+    """A broker on free ports in a folder that goes afterwards, and settings for engines beside it.
+
+    A partition each, unless the settings say so: on one machine more of them only make more records.
+    """
     with tempfile.TemporaryDirectory(prefix="trading-bench-") as folder:
-        settings = Settings.load(data_folder=Path(folder), views_port=0, **overrides)
+        known = Settings.load(data_folder=Path(folder), views_port=0, **overrides)
+        counts = {"account_partitions", "book_partitions"} - known.model_fields_set
+        settings = known.model_copy(update=dict.fromkeys(counts, 1))
         broker = EmbeddedBroker(
             settings.data_folder / "broker", heap_mb=settings.broker_heap_mb, java_home=settings.java_home
         )

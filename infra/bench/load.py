@@ -1,16 +1,18 @@
 """Load on the engine: one process that sends commands, when they are due (an open loop) or as they are answered."""
 
+import gc
 import time
+from collections.abc import Iterator
 from ctypes import c_longlong
 from multiprocessing import get_context
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from confluent_kafka import Producer
 
 from infra.bench.flow import commands
 from schemas import codec
-from schemas.commands import PlaceOrder
+from schemas.commands import CancelOrder, PlaceOrder
 from schemas.envelopes import AccountCommands
 from schemas.partitioner import partition_of
 from schemas.topics import ORDERS
@@ -19,6 +21,7 @@ PROCESSES: Final = get_context("spawn")
 NAP_S: Final = 0.0003
 NS: Final = 1_000_000_000
 START_DELAY_NS: Final = 3 * NS  # two Pythons start meanwhile
+PREPARE_NS: Final = 15_000  # and every command is made and encoded
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +29,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rate`` is in commands a second, each sent when it is due, whatever became of those before; at 0 they are
     sent as fast as they are answered, with at most ``window`` orders unanswered. ``namespace`` stands before
-    the names of the topics, so that another engine on the same broker can be measured.
+    the names of the topics, so that another engine on the same broker can be measured. ``pace_s`` is how long
+    a gateway packs what comes into one record, where the load stands in for one.
     """
 
     kafka: dict[str, str | int | float | bool]
@@ -39,6 +43,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
     namespace: str = ""
     linger_ms: float = 0.2
+    pace_s: float = 0.0
 
     def due_ns(self, number: int) -> int:
         """When the n-th command is to be sent."""
@@ -71,8 +76,24 @@ class Progress:
         return bool(self._words[1]) and self.unanswered == 0
 
 
+class Shipment(NamedTuple):
+    """A record of the load: when it is to be sent (UTC ns; 0: as soon as may be), and the orders in it."""
+
+    due_ns: int
+    partition: int
+    value: bytes
+    orders: int
+
+
+def prepare(load: Load) -> list[Shipment]:
+    """All of a load, encoded before it begins: what a client spends is not the engine's, and the cores are few."""
+    if load.topic == ORDERS:
+        return list(_orders(load))
+    return sorted(_packed(load), key=lambda it: it.due_ns)
+
+
 def send(load: Load, progress: Progress) -> float:
-    """Sends all of it and returns by how many seconds the latest command was late."""
+    """Sends all of it and returns by how many seconds the latest record was late."""
     producer = Producer(
         {
             **load.kafka,
@@ -82,22 +103,49 @@ def send(load: Load, progress: Progress) -> float:
             "queue.buffering.max.messages": 200_000,
         }
     )
-    topic = load.namespace + load.topic
+    topic, shipments = load.namespace + load.topic, prepare(load)
+    gc.freeze()
     late_ns = orders = 0
-    for number, command in zip(range(load.count), commands(prefix=load.prefix), strict=False):
-        due_ns = load.due_ns(number)
+    for due_ns, partition, value, count in shipments:
         while (now_ns := time.time_ns()) < due_ns or (not load.rate and progress.unanswered >= load.window):
             producer.poll(0)
             time.sleep(NAP_S)
         late_ns = max(late_ns, now_ns - due_ns)
-        stamped = msgspec.structs.replace(command, at_ns=due_ns if load.rate else now_ns)
-        value = codec.encode(stamped if load.topic == ORDERS else AccountCommands(items=(stamped,)))
-        produce(producer, topic, value, partition_of(command.account, load.partitions))
-        orders += type(command) is PlaceOrder
+        produce(producer, topic, value, partition)
+        orders += count
         progress.sent(orders)
     producer.flush()
     progress.sent(orders, is_all=True)
     return late_ns / NS if load.rate else 0.0
+
+
+def _orders(load: Load) -> Iterator[Shipment]:
+    """A record a command, as a stranger's producer sends it."""
+    for due_ns, partition, command in _commands(load):
+        yield Shipment(due_ns, partition, codec.encode(command), type(command) is PlaceOrder)
+
+
+def _packed(load: Load) -> Iterator[Shipment]:
+    """As a gateway sends them: what came for one partition within its pace travels together, at its end."""
+    packs: dict[tuple[int, int], list[PlaceOrder | CancelOrder]] = {}
+    pace_ns = max(1, int(load.pace_s * NS))
+    for due_ns, partition, command in _commands(load):
+        packs.setdefault((-(-due_ns // pace_ns) * pace_ns, partition), []).append(command)
+    for (due_ns, partition), commands_ in packs.items():
+        orders = sum(type(it) is PlaceOrder for it in commands_)
+        yield Shipment(due_ns, partition, codec.encode(AccountCommands(items=tuple(commands_))), orders)
+
+
+def _commands(load: Load) -> Iterator[tuple[int, int, PlaceOrder | CancelOrder]]:
+    for number, command in zip(range(load.count), commands(prefix=load.prefix), strict=False):
+        due_ns = load.due_ns(number)
+        stamped = msgspec.structs.replace(command, at_ns=due_ns)
+        yield due_ns, partition_of(command.account, load.partitions), stamped
+
+
+def start_ns(count: int) -> int:
+    """When a load of so many commands can begin, if it is made now."""
+    return time.time_ns() + START_DELAY_NS + count * PREPARE_NS
 
 
 def produce(producer: Producer, topic: str, value: bytes | None, partition: int) -> None:

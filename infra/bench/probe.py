@@ -6,10 +6,9 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, TopicPartition
 
 from infra.bench.load import NS, Load, Progress
-from infra.settings import KafkaConfig
+from infra.tail import consumer_at_end
 from schemas import codec
 from schemas.events import OrderAccepted, OrderRejected
 from schemas.topics import ACCOUNT_EVENTS
@@ -30,27 +29,10 @@ class Seen(msgspec.Struct, kw_only=True):
         return [ordered[min(len(ordered) - 1, int(len(ordered) * it))] for it in of] if ordered else []
 
 
-def consumer_at_end(kafka: KafkaConfig, topic: str, partitions: int) -> Consumer:
-    """A consumer that has found the end of every partition."""
-    consumer = Consumer(
-        {
-            **kafka,
-            "group.id": "bench",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 100,
-            "fetch.queue.backoff.ms": 1,
-        }
-    )
-    places = [TopicPartition(topic, it) for it in range(partitions)]
-    for place in places:
-        place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
-    consumer.assign(places)
-    return consumer
-
-
 def watch(load: Load, progress: Progress, warm_up_s: float, patience_s: float, ready: Connection) -> None:
     """Reads until the last order's report is in, or nothing came for ``patience_s``; sends Seen as msgpack."""
-    consumer = consumer_at_end(load.kafka, load.namespace + ACCOUNT_EVENTS, load.partitions)
+    topics = [(load.namespace + ACCOUNT_EVENTS, load.partitions)]
+    consumer = consumer_at_end(load.kafka, topics)
     ready.send_bytes(b"ready")
     seen = Seen()
     measured_from = int(warm_up_s * load.rate)

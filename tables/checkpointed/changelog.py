@@ -1,5 +1,6 @@
 """A changelog partition on Kafka: one transaction a checkpoint, read back read_committed."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ from tables.section import Change
 COMMIT_TIMEOUT_S: Final = 10.0  # under it a broker's restart is waited out; over it nobody knows
 INIT_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 1.0
+SLICE: Final = (
+    64  # records (100 us) between two pauses: else the fold's thread fights for the interpreter until
+)
+PAUSE_S: Final = 0.0005  # all is written, and every order of that time is late
 MARKER: Final = 1  # a committed transaction leaves one control record behind its last
 _FENCING: Final = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
 
@@ -73,10 +78,12 @@ class KafkaChangelog:
         producer.begin_transaction()
         topic, partition = self._topic, self._partition
         held: Change | None = None
-        for entry in entries:
+        for count, entry in enumerate(entries, 1):
             if held is not None:
                 self._produce(producer, topic, partition, held)
             held = entry
+            if not count % SLICE:
+                time.sleep(PAUSE_S)
         assert held is not None, "a checkpoint has META at least"
         self._produce(producer, topic, partition, held, on_delivery=self._last_delivered)
         producer.commit_transaction(COMMIT_TIMEOUT_S)
@@ -88,6 +95,10 @@ class KafkaChangelog:
                 producer.produce(topic, entry[1], entry[0], partition, **callback)
             except BufferError:
                 producer.poll(POLL_S)
+            except KafkaException as failure:
+                if failure.args[0].code() == KafkaError._FATAL:  # noqa: SLF001
+                    producer.commit_transaction(COMMIT_TIMEOUT_S)  # commits nothing any more, but tells why
+                raise
             else:
                 return
 

@@ -1,24 +1,35 @@
-"""The Faust side of a checkpointed table: declared, started and looked up as any Faust table.
+"""A section as a Faust table: declared, started and looked up as any, written by the stage's rules alone.
 
-Faust's own recovery is turned off, since over a transactional changelog it hangs (the commit marker at the
-end is never delivered): ``agents.stage.recovery`` stands in for it.
+What a Faust table does to its changelog a value at a time is done by the stage, for all of its tables at once: a
+checkpoint (``agents.stage.checkpoint``) stands in for the log of each change, and ``agents.stage.recovery`` for
+Faust's recovery, which hangs over a transactional changelog (the commit marker at the end is never delivered).
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from faust.stores.base import Store
 from faust.tables.manager import TableManager
 from faust.tables.table import Table
+from faust.types import TP
 
-Look = Callable[[str, Any], Any]
+from tables.checkpointed.rows import NotOwned, Rows
 
 
 class CheckpointedTables(TableManager):
-    """Manages tables that bring their own changelog: Faust subscribes to none of them."""
+    """Manages tables whose changelog Faust neither subscribes to nor reads."""
+
+    def __bool__(self) -> bool:
+        """Tells Faust's recovery that there is nothing for it to recover, however many tables there are.
+
+        It asks just this, and then waits for the stage's own recovery (``BatchConsumer.seek_to_committed``)
+        before it lets records flow; with tables to recover it would let them flow first.
+        """
+        return False
 
     def add(self, table: Any) -> Any:
-        """Registers a table under its name, without a changelog topic for Faust to read."""
+        """Registers a table by its name, and no changelog."""
+        if table.name in self:
+            raise ValueError(f"there is a table {table.name!r} already")
         self[table.name] = table
         return table
 
@@ -35,56 +46,80 @@ class CheckpointedTables(TableManager):
 
 
 class CheckpointedStore(Store[Any, Any]):
-    """A stage's rows under (section, key), read only: rules alone change them."""
+    """What a table reads: the live rows. Whatever would change them or their files, it refuses."""
 
-    def __init__(self, table: "CheckpointedTable", **options: Any) -> None:
-        """``table`` knows the partitions."""
-        super().__init__("checkpointed://", table.app, table, **options)
-        self._owner = table
+    def __init__(self, table: "CheckpointedTable", rows: Rows[Any, Any]) -> None:
+        """``rows`` knows the partitions."""
+        super().__init__("checkpointed://", table.app, table)
+        self.data = rows
 
-    def __getitem__(self, key: tuple[str, Any]) -> Any:
-        """The row of a section; KeyError."""
-        return self._owner.look(*key)
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The last changelog offset of a partition's last checkpoint; None where the partition is not here."""
+        try:
+            return self.data.partitions.changelog_end(tp.partition) - 1
+        except NotOwned:
+            return None
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        raise TypeError("rules alone change this table")
+    async def need_active_standby_for(self, tp: TP) -> bool:
+        """No: a hot replica is an app of its own (design, rule 9)."""
+        del tp
+        return False
 
-    def __delitem__(self, key: Any) -> None:
-        raise TypeError("rules alone change this table")
+    def set_persisted_offset(self, tp: TP, offset: int) -> NoReturn:
+        """Refused."""
+        self._refuse(f"does not take offset {offset} of {tp.topic}: a checkpoint alone moves it")
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
+    def apply_changelog_batch(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("takes no changelog from Faust: the stage's recovery reads it")
 
-    def __len__(self) -> int:
-        return 0
+    def reset_state(self) -> NoReturn:
+        """Refused."""
+        self._refuse(
+            "is never reset alone: stop the worker and remove its folder under state, for all tables"
+        )
 
-    def apply_changelog_batch(self, *_args: Any, **_options: Any) -> None:
-        """Faust reads no changelog of ours."""
-        raise TypeError("a checkpointed table is recovered by its own store")
+    async def backup_partition(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("has its changelog as its backup: a local store that is lost is rebuilt from that")
 
-    def reset_state(self) -> None:
-        """Local state is wiped by recovery, when the changelog says so."""
+    def restore_backup(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        self._refuse("has its changelog as its backup: start the worker, and it is read")
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise NotImplementedError(f"table {self.table_name} {why}")
 
 
 class CheckpointedTable(Table[Any, Any]):
-    """A stage's tables, sections of one store; ``look`` finds a row by section and key."""
+    """A section of a stage; ``tables.declared`` declares one for each."""
 
-    def __init__(self, app: Any, *, name: str, look: Look) -> None:
-        """Registers itself with the app's table manager."""
-        super().__init__(app, name=name)
-        self.look = look
-        app.tables.add(self)
+    def __init__(self, app: Any, *, rows: Rows[Any, Any], **options: Any) -> None:
+        """As any Faust table; ``rows`` is what it shows."""
+        super().__init__(app, **options)
+        self._rows = rows
+
+    def copy(self) -> dict[Any, Any]:
+        """The rows that are here, as they were."""
+        return dict(self._rows.items())
+
+    def on_key_set(self, key: Any, value: Any) -> NoReturn:
+        """Refused."""
+        del value
+        self._refuse(key)
+
+    def on_key_del(self, key: Any) -> NoReturn:
+        """Refused."""
+        self._refuse(key)
+
+    def on_clear(self) -> NoReturn:
+        """Refused."""
+        self._refuse("all")
 
     def _new_store(self) -> CheckpointedStore:
-        return CheckpointedStore(
-            self,
-            table_name=self.name,
-            key_type=None,
-            value_type=None,
-            key_serializer=None,
-            value_serializer=None,
-        )
+        return CheckpointedStore(self, self._rows)
 
-    async def on_start(self) -> None:
-        """The changelog is made by the worker, with the settings a transactional one needs."""
-        await self.add_runtime_dependency(self.data)
+    def _refuse(self, what: Any) -> NoReturn:
+        raise TypeError(
+            f"table {self.name} is read only, so {what!r} stays: its stage's rules alone change it"
+        )

@@ -3,7 +3,7 @@
 Kafka and RocksDB in production, memory in the simulation test.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from tables.section import Change
@@ -59,8 +59,13 @@ class LocalStore(Protocol):
     def entries(self) -> Iterator[Change]:
         """Every committed key; StoreBroken if what was written cannot be read."""
 
-    def write(self, entries: Iterable[Change], next_offset: int) -> None:
-        """Writes changes and, last, the changelog offset they are complete to; StoreUnwritable if it cannot."""
+    def write(
+        self, entries: Iterable[Change], next_offset: int, between: Callable[[], None] = lambda: None
+    ) -> None:
+        """Writes changes and, last, the changelog offset they are complete to; StoreUnwritable if it cannot.
+
+        It may take seconds, in slices; ``between`` two of them others have their turn.
+        """
 
     def wipe(self) -> None:
         """Removes all."""

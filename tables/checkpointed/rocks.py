@@ -6,7 +6,8 @@ slices leaves keys that are newer than that offset; reading the changelog from i
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,8 @@ from tables.checkpointed.ports import StoreBroken, StoreState, StoreUnwritable
 from tables.section import Change
 
 STATE_KEY: Final = b"\xff"  # sorts behind every section
-SLICE: Final = 200  # entries a write: a few hundred microseconds, so that the fold's thread is not held up
+SLICE: Final = 100  # entries a write: a hundred microseconds, so that the fold's thread is not held up
+PAUSE_S: Final = 0.0005
 CACHE: Final = Cache(32 * 2**20)  # shared: reads happen at start only
 
 
@@ -70,12 +72,20 @@ class RocksStore:
         except Exception as error:
             raise StoreBroken(f"{self._folder}: {error}") from error
 
-    def write(self, entries: Iterable[Change], next_offset: int) -> None:
+    def write(
+        self, entries: Iterable[Change], next_offset: int, between: Callable[[], None] = lambda: None
+    ) -> None:
         """Writes changes and, last, the changelog offset they are complete to; StoreUnwritable if it cannot."""
         remaining = iter(entries)
-        try:
-            db = self._opened()
-            while part := list(islice(remaining, SLICE)):
+        while self._write_slice(list(islice(remaining, SLICE))):
+            time.sleep(PAUSE_S)  # lets the fold's thread have the interpreter
+            between()
+        with self._writing() as db:
+            db.put(STATE_KEY, msgspec.msgpack.encode((next_offset, time.time_ns())))
+
+    def _write_slice(self, part: list[Change]) -> bool:
+        if part:
+            with self._writing() as db:
                 batch = WriteBatch(raw_mode=True)
                 for key, value in part:
                     if value is None:
@@ -83,8 +93,12 @@ class RocksStore:
                     else:
                         batch.put(key, value)
                 db.write(batch)
-                time.sleep(0)  # lets the fold's thread have the interpreter
-            db.put(STATE_KEY, msgspec.msgpack.encode((next_offset, time.time_ns())))
+        return bool(part)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Rdict]:
+        try:
+            yield self._opened()
         except Exception as error:
             raise StoreUnwritable(f"{self._folder}: {error}; is the disk full?") from error
 

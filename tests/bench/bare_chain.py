@@ -10,7 +10,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from infra.bench.load import NS, PROCESSES, Load, produce
-from infra.bench.probe import Seen, consumer_at_end
+from infra.bench.probe import Seen
+from infra.tail import consumer_at_end
 
 VALUE_BYTES = 150
 Kafka = dict[str, str | int | float | bool]
@@ -46,7 +47,7 @@ def chain(kafka: Kafka, hops: int, partitions: int) -> Iterator[None]:
 
 def hop(kafka: Kafka, source: str, target: str, partitions: int, ready: Any) -> None:
     """Takes what is there and produces it on."""
-    consumer = consumer_at_end(kafka, source, partitions)
+    consumer = consumer_at_end(kafka, [(source, partitions)])
     producer = _producer(kafka)
     ready.send(source)
     while True:
@@ -73,7 +74,7 @@ def send(load: Load) -> None:
 
 def probe(load: Load, topic: str, warm_up_s: float, ready: Any) -> None:
     """Reads the chain's end until all is in."""
-    consumer = consumer_at_end(load.kafka, topic, load.partitions)
+    consumer = consumer_at_end(load.kafka, [(topic, load.partitions)])
     ready.send("ready")
     seen, skip, count = Seen(), int(warm_up_s * load.rate), 0
     while count < load.count:

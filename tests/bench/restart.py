@@ -19,12 +19,12 @@ from infra.bench.command import scratch
 from infra.bench.flow import DEPOSIT_MINOR, INSTRUMENTS, MID_TICKS, instruments
 from infra.bench.load import produce
 from infra.bench.meters import ask, resident_bytes
-from infra.bench.probe import consumer_at_end
 from infra.bench.session import engine_on
 from infra.desk import Desk
 from infra.engine import Engine
 from infra.errors import OperatorError
 from infra.processes import wait_until
+from infra.tail import consumer_at_end
 from schemas import codec
 from schemas.commands import DefineAccount, DefineInstrument, Deposit, PlaceOrder
 from schemas.envelopes import AccountCommands
@@ -89,7 +89,7 @@ def _define(engine: Engine, names: list[str]) -> None:
 def _fill(engine: Engine, orders: int, names: list[str]) -> None:
     """Returns once every order is accepted."""
     settings = engine.settings
-    consumer = consumer_at_end(settings.kafka(), ACCOUNT_EVENTS, settings.account_partitions)
+    consumer = consumer_at_end(settings.kafka(), [(ACCOUNT_EVENTS, settings.account_partitions)])
     producer = Producer({**settings.kafka(), "acks": "all", "enable.idempotence": True, "linger.ms": 5})
     for partition, items in _records(orders, names, settings.account_partitions):
         produce(producer, ACCOUNT_COMMANDS, codec.encode(AccountCommands(items=items)), partition)

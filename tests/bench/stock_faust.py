@@ -67,7 +67,8 @@ class Partition:
         self._now_ns = max(self._now_ns, item.at_ns)
         outbox = Outbox()
         self._rules.apply(item, Place(self._number, offset, 0, self._now_ns), outbox)
-        for section, key, row in self._tables.take_dirty():
+        changes = ((it, *change) for it, rows in self._tables.take_dirty() for change in rows.items())
+        for section, key, row in changes:
             name, value = section.encode(key, row)
             if value is None:
                 del self._rows[self._prefix + name]

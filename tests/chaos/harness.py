@@ -132,10 +132,8 @@ class Chaos:
             self.engine.step()
             try:
                 return condition()
-            except (KafkaException, AuditError, codec.DecodeError):
-                return (
-                    False  # not quiet, or the broker has just been killed, or a stage has yet to meet garbage
-                )
+            except (KafkaException, AuditError):
+                return False  # not quiet, or the broker has just been killed
 
         if not wait_until(holds, PATIENCE_S):
             raise AssertionError(f"{what}: not within {PATIENCE_S:.0f} s. {self.story()}")

@@ -1,10 +1,7 @@
 """The local store lies, is broken, gone or full: the changelog is the truth; without that, nobody starts."""
 
-import os
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,11 +11,16 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from rocksdict import Options, Rdict
 
-from agents.stage.recovery import TOMBSTONES_KEPT_NS
+from agents.risk import RISK_STAGE
+from agents.stage.fold import Fold
+from agents.stage.kafka_world import KafkaWorld
+from agents.stage.recovery import TOMBSTONES_KEPT_NS, recover
 from infra.supervisor import State
+from infra.worker import stage_config
 from schemas.commands import MassCancel
 from tables.checkpointed.rocks import STATE_KEY, RocksStore
 from tests.chaos.harness import Chaos
+from tests.disks import NEEDS_ROOT, fill, small_disk
 
 pytestmark = pytest.mark.chaos
 
@@ -60,6 +62,22 @@ def age(folder: Path) -> None:
     next_offset, written_at_ns = msgspec.msgpack.decode(store[STATE_KEY] or b"", type=tuple[int, int])
     store[STATE_KEY] = msgspec.msgpack.encode((next_offset, written_at_ns - FOUR_DAYS_NS))
     store.close()
+
+
+def risen(chaos: Chaos, folder: Path, partition: int) -> set[bytes]:
+    """The keys that recovery finds in a local store of risk and behind it in the changelog, no worker having it."""
+    world = KafkaWorld(RISK_STAGE, stage_config(chaos.settings, "a", "0"))
+    store = RocksStore(folder)
+    recovered = recover(
+        lambda: Fold(RISK_STAGE, chaos.counts, partition),
+        None,
+        world.changelog(partition),
+        store,
+        world.inbox(partition),
+        time.time_ns(),
+    )
+    store.close()
+    return {key for key, value in recovered.fold.tables.entries() if value is not None}
 
 
 def restart_over(chaos: Chaos, stage: str) -> None:
@@ -137,6 +155,8 @@ def test_partition_comes_back_after_compaction(chaos: Chaos) -> None:
         chaos, ResourceType.TOPIC, changelog, COMPACT_LATER
     )  # an audit needs what its checkpoint holds
     chaos.stop("risk", 0)
+    young = [risen(chaos, old / str(it), it) & gone for it, gone in enumerate(dead)]
+    assert all(young), "a store believed to be young must let the dead rise, or this test proves nothing"
     shutil.rmtree(chaos.state_folder("risk"))
     shutil.copytree(old, chaos.state_folder("risk"))
     for partition in chaos.partitions("risk"):
@@ -144,35 +164,14 @@ def test_partition_comes_back_after_compaction(chaos: Chaos) -> None:
     restart_over(chaos, "risk")
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A disk of its own under a folder, small enough to fill."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={STATE_DISK}", "tmpfs", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Leaves no byte free."""
-    with ballast.open("ab", buffering=0) as file:
-        for size in (2**20, 2**12, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk; CI is root")
+@NEEDS_ROOT
 def test_disk_of_the_state_is_full(chaos: Chaos) -> None:
     """A worker whose state finds no space ends with a line that says so, and comes back when there is some."""
     folder = chaos.state_folder("matching")
     chaos.stop("matching")
     shutil.rmtree(folder)
     folder.mkdir()
-    with small_disk(folder):
+    with small_disk(folder, STATE_DISK):
         chaos.start("matching")
         chaos.until_ready()
         told = len(chaos.lines)

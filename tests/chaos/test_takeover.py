@@ -16,15 +16,23 @@ from tests.chaos.harness import REPEATS, STAGES, Chaos, count_of
 pytestmark = pytest.mark.chaos
 
 SESSION_TIMEOUT_MS = 3_000
+DRIVERS = ("thread", "agent")
 GOES_ON = re.compile(r"(?:risk|matching) (\d+) goes on at (\d+)")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Fencing is shown with each driver, since each fetches by a client of its own; the rest with the first."""
+    drivers = DRIVERS if metafunc.function is test_zombie_is_fenced else DRIVERS[:1]
+    metafunc.parametrize("driver", drivers, scope="module")
+
+
 @pytest.fixture(scope="module")
-def chaos(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Chaos]:
+def chaos(tmp_path_factory: pytest.TempPathFactory, seed: int, driver: str) -> Iterator[Chaos]:
     """An engine with two workers of risk, two replicas of matching, and short sessions."""
     workers = (*STAGES, "risk#1", "matching@b")
     folder = tmp_path_factory.mktemp("engine")
-    with Chaos(folder, seed, workers, session_timeout_ms=SESSION_TIMEOUT_MS) as engine:
+    settings = {"session_timeout_ms": SESSION_TIMEOUT_MS, "stage_driver": driver}
+    with Chaos(folder, seed, workers, **settings) as engine:
         yield engine
 
 

@@ -164,8 +164,8 @@ def test_removed_seals_and_records_are_found(sealed: Engine) -> None:
 
 def delete(engine: Engine, place: tuple[str, int], end: int) -> None:
     """Deletes records by the broker's own command."""
-    request = TopicPartition(*place, end)
-    AdminClient(engine.settings.kafka()).delete_records([request])[TopicPartition(*place)].result(TIMEOUT_S)
+    admin = AdminClient(engine.settings.kafka())  # it must outlive its answer
+    admin.delete_records([TopicPartition(*place, end)])[TopicPartition(*place)].result(TIMEOUT_S)
 
 
 def rewrite(engine: Engine, file: Path, content: Callable[[], bytes]) -> None:

@@ -98,7 +98,7 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_disk_that_fills_up_is_said(tmp_path: Path) -> None:
     """A broker that Kafka stopped because the disk filled up names the disk, not a Java exception."""
     broker = EmbeddedBroker(tmp_path)
-    broker.log.write_text("ERROR ...\njava.io.IOException: No space left on device\n\tat ...\n")
+    broker.log.path.write_text("ERROR ...\njava.io.IOException: No space left on device\n\tat ...\n")
     assert "is full: free some space" in broker.why_dead()
 
 

@@ -27,7 +27,7 @@ PARTITIONS = 2
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(tmp_path_factory: pytest.TempPathFactory, driver: str) -> Iterator[Engine]:
     """One worker with all stages. The account alice lists the client acme, bob does not; both have cash."""
     settings = Settings.load(
         data_folder=tmp_path_factory.mktemp("engine"),
@@ -37,6 +37,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         account_partitions=PARTITIONS,
         book_partitions=PARTITIONS,
         session_timeout_ms=2_000,
+        stage_driver=driver,
         clients=("acme", "quiet"),
         workers=(WORKER,),
     )

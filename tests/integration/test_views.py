@@ -49,7 +49,7 @@ PATHS = (
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(tmp_path_factory: pytest.TempPathFactory, driver: str) -> Iterator[Engine]:
     """Three workers, none of which has all stages; two accounts with cash, one trade, one resting order."""
     settings = Settings.load(
         data_folder=tmp_path_factory.mktemp("engine"),
@@ -59,6 +59,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         account_partitions=ACCOUNT_PARTITIONS,
         book_partitions=2,
         session_timeout_ms=2_000,
+        stage_driver=driver,
         workers=("control+intake+settlement", "risk", "matching"),
     )
     with Engine(settings) as engine:

@@ -60,6 +60,7 @@ class ReferenceBook:
     def __init__(self, session_end_minutes: dict[str, int]) -> None:
         """Takes the instruments, each with the minute of its session end."""
         self.session_end_minutes = session_end_minutes
+        self.ended_ns = dict.fromkeys(session_end_minutes, 0)
         self.open: list[Open] = []  # earlier first
         self.now_ns = 0
         self.halts: set[str | None] = set()
@@ -98,6 +99,7 @@ class ReferenceBook:
         self.tell_levels(before)
         if isinstance(item, control.ClockTicked):
             self.tell_marks()
+            self.end_sessions(item.tick_ns)
         return self.said
 
     # Entry
@@ -474,6 +476,25 @@ class ReferenceBook:
             mark = self.marks_set.get(instrument, self.last.get(instrument))
             if mark is not None and mark != self.marks_told.get(instrument):
                 self.tell_mark(instrument, mark)
+
+    def end_sessions(self, tick_ns: int) -> None:
+        """Says the last session end that has come, of each instrument with a mark, if it was not said."""
+        for instrument, minute in sorted(self.session_end_minutes.items()):
+            end_ns = minute * 60 * 10**9
+            while end_ns + DAY_NS <= tick_ns:
+                end_ns += DAY_NS
+            mark = self.marks_told.get(instrument)
+            if self.ended_ns[instrument] < end_ns <= tick_ns:
+                self.ended_ns[instrument] = end_ns
+                if mark is not None:
+                    self.said.answers.append(
+                        events.SessionEnded(
+                            instrument=instrument,
+                            mark_price_ticks=mark,
+                            session_end_ns=end_ns,
+                            at_ns=self.now_ns,
+                        )
+                    )
 
     def tell_mark(self, instrument: str, price: int) -> None:
         """Says a mark to the market and to all accounts."""

@@ -245,7 +245,7 @@ class Market:
             self.tell(self.answers.popleft())
 
     def settle(self, account: str) -> None:
-        """Settlement releases what waits, and posts the variation of the future."""
+        """Settlement releases what waits."""
         tables = self.lived.desk.tables
         waits = tables.cash[pair(account, "EUR")].unsettled_minor
         if waits > 0:
@@ -254,24 +254,22 @@ class Market:
                     account=account, currency="EUR", settlement_day=0, amount_minor=waits, at_ns=0
                 )
             )
-        held, mark = tables.positions.get(pair(account, "FUT")), tables.marks["FUT"]
-        if held:
-            self.tell(
-                settlement_events.VariationSettled(
-                    account=account,
-                    instrument="FUT",
-                    currency="EUR",
-                    mark_price_ticks=mark,
-                    amount_minor=mark * held.quantity_lots * 3 - held.open_cost_minor,
-                    at_ns=0,
-                )
+
+    def end_session(self, mark: int) -> None:
+        """The future's session ends; risk hears of it behind the fills that were before."""
+        self.answers.append(
+            events.SessionEnded(
+                instrument="FUT", mark_price_ticks=mark, session_end_ns=self.now_ns, at_ns=self.now_ns
             )
+        )
 
     def calm(self) -> None:
         """Lets everything that is on its way arrive."""
         while self.asked or self.answers:
             self.turn(yes=True)
             self.hear()
+        while self.lived.desk.tables.variations:
+            self.tick()
 
     def close(self) -> None:
         """Ends every order."""

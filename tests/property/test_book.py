@@ -115,8 +115,8 @@ def test_continuations_change_no_outcome(flow: Flow) -> None:
 
 
 def without_marks(answers: list[Record]) -> list[Record]:
-    """The answers but for marks, which a tick does not hold back until the last order has expired."""
-    return [answer for answer in answers if not isinstance(answer, events.MarkChanged)]
+    """The answers but for marks and sessions' ends, which no tick holds back until the last order has expired."""
+    return [it for it in answers if not isinstance(it, events.MarkChanged | events.SessionEnded)]
 
 
 @settings(deadline=None)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.rules.risk import desk
 from schemas.events import MarkChanged
 from tests.property.risk_market import ACCOUNTS, INSTRUMENTS, Market
 
@@ -74,6 +76,7 @@ STEPS: tuple[Step, ...] = (
     mark,
     lambda market, _, __: market.tick(),
     lambda market, first, _: market.settle(name(first)),
+    lambda market, _, second: market.end_session(price(second)),
     *[lambda market, _, __: market.restore()] * 2,
 )
 NUMBERS = st.integers(0, 10**6)
@@ -88,10 +91,12 @@ def test_holds_are_exact_and_nothing_is_lost(flow: list[tuple[Step, int, int]]) 
     Cash, fees and positions are conserved, in the end nothing is held, and a copy made anew from its rows
     says the same throughout.
     """
-    market = Market()
-    for step, first, second in flow:
-        step(market, first, second)
-    market.calm()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk, "SETTLEMENTS_PER_RECORD", 2)  # so that a session end goes on from tick to tick
+        market = Market()
+        for step, first, second in flow:
+            step(market, first, second)
+        market.calm()
     market.check_calm()
     market.close()
     market.check_calm()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agents.rules.pipeline import Inbox, Pipeline
 from agents.rules.risk import Risk, check_risk
 from schemas import commands
+from schemas.maximums import NANOSECONDS_PER_DAY
 from schemas.record import Record
 from schemas.reference import Account, FeeRate, Instrument
 from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, BOOK_COMMANDS, PartitionCounts
@@ -105,6 +106,8 @@ class Clients:
         """A command."""
         self.count += 1
         self.now_ns += self.random.randrange(10**8)
+        if self.random.random() < 0.03:
+            self.now_ns += NANOSECONDS_PER_DAY // 2  # every other time a session ends
         random, name = self.random, f"n{self.count}"
         account = random.choice(ACCOUNTS)
         choice = random.random()

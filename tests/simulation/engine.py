@@ -10,6 +10,7 @@ from agents.stage.errors import CommitDoubtful, Fenced
 from agents.stage.fetch import Batch
 from agents.stage.fold import Fold, InboxRecord, Stage
 from agents.stage.partitions import Partitions
+from schemas.settlement_events import VariationSettled
 from schemas.topics import BY_NAME, PartitionCounts
 from tests.simulation.memory import (
     Crash,
@@ -87,6 +88,7 @@ class Engine:
         for stage in self.stages:
             for partition in range(self.counts.of(BY_NAME[stage.inbox])):
                 fold, said = refold(self.log, stage, self.counts, partition)
+                self.happened["variation"] += fold.tally[VariationSettled]
                 heard = spoken(self.log, stage, partition)
                 assert {place: values for place, values in heard.items() if values} == said, stage.name
                 for replica in "a", "b":

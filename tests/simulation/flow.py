@@ -27,12 +27,13 @@ from schemas.reference import Account, Instrument
 ACCOUNTS = tuple(f"account-{number}" for number in range(6))
 SYMBOLS = ("AAA", "BBB", "CCC")
 SECOND_NS = 1_000_000_000
+DAY_NS = 24 * 3600 * SECOND_NS
 START_NS = 1_700_000_000 * SECOND_NS
 COMMANDS = 60
 
 
 def instrument(symbol: str) -> Instrument:
-    """An equity with ticks of a cent and lots of one; CCC is a future."""
+    """An equity with ticks of a cent and lots of one; CCC is a future, whose session ends in the middle."""
     return Instrument(
         symbol=symbol,
         kind="FUTURE" if symbol == "CCC" else "EQUITY",
@@ -47,6 +48,7 @@ def instrument(symbol: str) -> Instrument:
         collar_bps=5_000,
         initial_margin_bps=1_000,
         settlement_days=2 if symbol == "AAA" else 0,
+        session_end_minute_utc=10 * 60,
     )
 
 
@@ -73,6 +75,13 @@ def control_commands(chance: Random) -> Iterator[bytes]:
         if number == 7:
             resumes = (Resume(command_id=f"r-{it}", instrument=it, at_ns=at_ns) for it in SYMBOLS)
             yield codec.encode(ControlCommands(items=tuple(resumes)))
+
+
+def next_day() -> Iterator[bytes]:
+    """The clock reaches the end of the next day's session, and a few ticks more."""
+    for number in range(4):
+        at_ns = START_NS + 2 * DAY_NS + number * SECOND_NS
+        yield codec.encode(ControlCommands(items=(Tick(tick_ns=at_ns, at_ns=at_ns),)))
 
 
 def account_commands(chance: Random, partitions: int) -> Iterator[tuple[int, bytes]]:

@@ -1,7 +1,7 @@
 """A log, changelogs and disks in memory, which crash, hang and repeat as a seed says."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -102,9 +102,12 @@ class MemoryStore:
         """All that was written."""
         return iter(list(self._values.items()))
 
-    def write(self, entries: Iterable[Change], next_offset: int) -> None:
+    def write(
+        self, entries: Iterable[Change], next_offset: int, between: Callable[[], None] = lambda: None
+    ) -> None:
         """A crash leaves newer keys than the offset stands for."""
         for key, value in entries:
+            between()
             if self._log.random.random() < 0.01:
                 raise Crash
             if value is None:

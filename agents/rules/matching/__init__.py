@@ -9,7 +9,7 @@ Where to find, or to add, what an order may do:
     stops       waiting, election, triggering
     replacing   replace
     removal     cancel, mass cancel, expiry
-    market      instruments, halts, marks
+    market      instruments, halts, marks, the ends of sessions
 
 All of them work on a ``turn`` (turn.py), which has the books (tables/books.py, tables/book.py).
 """
@@ -113,6 +113,7 @@ class Matching:
             removal.expire(turn)
             self._close_all()
             market.tell_marks(turn)
+            market.end_sessions(turn, tick.tick_ns)
 
     def _open(self, book: Book) -> None:
         """Begins a command on a book: elections that are owed come before it."""

@@ -1,10 +1,12 @@
-"""The state of the market: instruments, halts, marks. What is of another partition is none of ours."""
+"""The state of the market: instruments, halts, marks, sessions. What is of another partition is none of ours."""
 
 from msgspec.structs import replace
 
+from agents.rules.matching.entry import next_session_end_ns
 from agents.rules.matching.turn import ANSWERS, Turn
 from schemas.control_events import InstrumentDefined, MarkSet, TradingHalted, TradingResumed
-from schemas.events import MarkChanged
+from schemas.events import MarkChanged, SessionEnded
+from schemas.maximums import NANOSECONDS_PER_DAY
 from schemas.partitioner import partition_of
 from tables.book import Book
 from tables.matching import BookRow
@@ -15,13 +17,13 @@ def define(turn: Turn, event: InstrumentDefined) -> None:
     instrument = event.instrument
     if partition_of(instrument.symbol, turn.counts.books) != turn.partition:
         return
-    book = turn.books.by_symbol.get(instrument.symbol)
+    book, minute = turn.books.by_symbol.get(instrument.symbol), instrument.session_end_minute_utc
+    end_ns = next_session_end_ns(turn.now_ns, minute)
     if book is None:
-        turn.books.define(
-            instrument.symbol, BookRow(instrument.session_end_minute_utc, instrument.trading_state)
-        )
+        turn.books.define(instrument.symbol, BookRow(minute, end_ns, instrument.trading_state))
     else:
-        book.session_end_minute_utc = instrument.session_end_minute_utc
+        if book.session_end_minute_utc != minute:
+            book.session_end_minute_utc, book.session_end_ns = minute, end_ns
         book.trading_state = instrument.trading_state
         turn.books.save(book)
 
@@ -53,6 +55,27 @@ def tell_marks(turn: Turn) -> None:
         mark = book.mark_ticks
         if mark is not None and mark != book.sent_mark_ticks:
             _tell_mark(turn, book, mark)
+
+
+def end_sessions(turn: Turn, tick_ns: int) -> None:
+    """Ends each session whose end has come, and tells all accounts its mark; the next session is open at once.
+
+    An instrument without a mark never traded: nobody holds it, and nothing is told.
+    """
+    ended = [book for book in turn.books.by_symbol.values() if book.session_end_ns <= tick_ns]
+    for book in sorted(ended, key=lambda book: book.instrument):
+        book.session_end_ns = next_session_end_ns(tick_ns, book.session_end_minute_utc)
+        turn.books.save(book)
+        mark = book.mark_ticks
+        if mark is not None:
+            event = SessionEnded(
+                instrument=book.instrument,
+                mark_price_ticks=mark,
+                session_end_ns=book.session_end_ns - NANOSECONDS_PER_DAY,
+                at_ns=turn.now_ns,
+            )
+            for partition in range(turn.counts.accounts):
+                turn.send((ANSWERS, partition), event)
 
 
 def _tell_mark(turn: Turn, book: Book, price_ticks: int) -> None:

@@ -1,8 +1,8 @@
 """Risk: may this account do this now? Every check, hold and balance of the accounts of one partition.
 
 ``checks`` is the table of the checks in their order, ``orders`` what comes in, ``feedback`` what comes back,
-``desk`` what they work on, ``margin`` and ``cash`` the money, ``outcomes`` the ids of commands, ``switches``
-halts, kills and sweeps, ``invariants`` what must always hold.
+``desk`` what they work on, ``margin``, ``variation`` and ``cash`` the money, ``outcomes`` the ids of commands,
+``switches`` halts, kills and sweeps, ``invariants`` what must always hold.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from agents.rules.outbox import Outbox, Place
-from agents.rules.risk import cash, feedback, orders, reference, switches
+from agents.rules.risk import cash, feedback, orders, reference, switches, variation
 from agents.rules.risk.desk import Desk
 from agents.rules.risk.invariants import check_desk
 from schemas import commands, control_events, events, settlement_events
@@ -47,8 +47,8 @@ HANDLERS: Final[MappingProxyType[type[Record], Handler]] = MappingProxyType(
         events.ReplaceRejected: feedback.replace_rejected,
         events.OrdersRemoved: switches.orders_removed,
         events.MarkChanged: reference.mark_changed,
+        events.SessionEnded: variation.session_ended,
         settlement_events.CashReleased: feedback.cash_released,
-        settlement_events.VariationSettled: feedback.variation_settled,
         control_events.InstrumentDefined: reference.instrument_defined,
         control_events.AccountDefined: reference.account_defined,
         control_events.LimitsChanged: reference.limits_changed,

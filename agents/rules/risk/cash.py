@@ -2,7 +2,7 @@
 
 from agents.rules.money import fits
 from agents.rules.outbox import Outbox, Place
-from agents.rules.risk import outcomes
+from agents.rules.risk import outcomes, variation
 from agents.rules.risk.desk import Desk
 from agents.rules.risk.margin import free_minor
 from schemas.commands import Deposit, Withdraw
@@ -25,7 +25,7 @@ def withdraw(desk: Desk, item: Withdraw, place: Place, outbox: Outbox) -> None:
 
 def _decide(desk: Desk, item: Deposit | Withdraw, place: Place, outbox: Outbox) -> None:
     key = pair(item.account, item.command_id)
-    known = desk.tables.commands.get(key)
+    known = desk.known(key)
     if known is not None:
         outcomes.repeat(desk, item, known, place, outbox)
         return
@@ -33,6 +33,8 @@ def _decide(desk: Desk, item: Deposit | Withdraw, place: Place, outbox: Outbox) 
         detail = "ids so old are not kept: send it anew, under a new id"
         desk.say(outbox, outcomes.refusal(item, "command_too_old", place.now_ns, (detail,)))
         return
+    if desk.tables.variations and item.account in desk.ledgers:
+        variation.settle_account(desk, desk.ledgers[item.account])
     fault = _fault(desk, item)
     if fault is None:
         outcomes.row_of(desk, key, item, place, None)

@@ -11,7 +11,7 @@ import msgspec
 
 from agents.rules.money import fits
 from agents.rules.risk.desk import Desk, Holding, Ledger, Market, Purse
-from agents.rules.risk.margin import required_minor, value
+from agents.rules.risk.margin import off_by_minor, required_minor, value
 from schemas.maximums import BASIS_POINTS, INT64_MAX, MESSAGE_RATE_WINDOW_NS, PENDING_REPLACES
 from schemas.record import OrderType, Side
 from schemas.reference import Account
@@ -337,11 +337,16 @@ def _paid(request: Request) -> str | None:
 
 def _margined(request: Request) -> str | None:
     """Equity against what is required afterwards; a reducing order passes in any case."""
-    holding, purse = request.holding, request.purse
-    value(request.desk, purse)
+    desk, holding, purse = request.desk, request.holding, request.purse
     buys, sells = _open_lots(request)
     open_minor, fees = holding.open_minor + request.cost_minor, holding.fees_minor + request.fees_minor
     required = required_minor(holding, buys, sells, open_minor, fees)
+    off_by = off_by_minor(desk, purse)
+    if off_by is not None:
+        after = purse.required_minor - holding.required_minor + required + off_by
+        if purse.cash_minor + purse.value_minor >= after <= INT64_MAX:
+            return None  # whatever the marks have done meanwhile
+    value(desk, purse)
     after = purse.required_minor - holding.required_minor + required
     equity = purse.cash_minor + purse.value_minor
     if equity >= after or is_reducing(request):

@@ -12,21 +12,23 @@ from zlib import crc32
 
 import msgspec
 
+from agents.rules.budget import Budget
 from agents.rules.money import fee_minor
 from agents.rules.outbox import Outbox
 from schemas.book_commands import Terms
-from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY
+from schemas.maximums import INT64_MAX, NANOSECONDS_PER_DAY, SETTLEMENTS_PER_RECORD
 from schemas.partitioner import partition_of
 from schemas.record import Record, Side
 from schemas.reference import Account, Instrument
 from schemas.topics import ACCOUNT_EVENTS, PartitionCounts
-from tables.risk import CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
+from tables.risk import DONE, PENDING, CashRow, CommandRow, OrderRow, PositionRow, RiskTables, pair, unpair
 
 _MINUTE_NS: Final = 60 * 1_000_000_000
 _EVICTION_SLOTS: Final = 4096  # ids go over a quarter of an hour, by 4096ths of a day's count: no burst
 _EVICTION_SLOT_NS: Final = 250_000_000
 
 _EMPTY: Final = CashRow(0, 0)
+WHOLE_E9: Final = 10**9  # drifts are in billionths
 
 Claim = tuple[int, int, int]
 """What an order may still take: lots, their cost in minor units at its worst price, the worst fees."""
@@ -35,12 +37,14 @@ Claim = tuple[int, int, int]
 class Market(msgspec.Struct, gc=False):
     """An instrument, its mark price (None before the first), and the partition of its book.
 
-    ``terms`` are those of its definition by (maker, taker) rates: accounts of one tier share them.
+    ``terms`` are those of its definition by (maker, taker) rates: accounts of one tier share them. ``moved``
+    is the round in which the mark moved last (see ``Desk.move_mark``).
     """
 
     instrument: Instrument
     mark_ticks: int | None
     book_partition: int
+    moved: int = -1
     terms: dict[tuple[int, int], Terms] = {}
 
 
@@ -48,7 +52,8 @@ class Holding(msgspec.Struct, gc=False):
     """An account in an instrument. ``refusal`` is why it may not be traded, if it may not.
 
     ``buy_claim_minor`` is what open buys hold of a cash account's cash; ``open_minor`` (their cost, both
-    sides) and ``fees_minor`` serve margin. ``required_minor`` and ``value_minor`` are as last valued.
+    sides) and ``fees_minor`` serve margin. ``required_minor`` and ``value_minor`` are as last valued,
+    ``gross_minor`` all of it that a mark may move.
     """
 
     market: Market
@@ -65,13 +70,16 @@ class Holding(msgspec.Struct, gc=False):
     fees_minor: int = 0
     required_minor: int = 0
     value_minor: int = 0
+    gross_minor: int = 0
+    session_end_ns: int = 0
 
 
 class Purse(msgspec.Struct, gc=False):
     """An account in a currency: its cash, and the totals over its holdings.
 
     ``held_minor`` is what open buys and fully paid futures keep of a cash account's cash, ``open_minor`` the
-    cost and fees of all open orders. ``required_minor`` and ``value_minor`` hold for the marks of ``valued``.
+    cost and fees of all open orders. ``required_minor``, ``value_minor`` and ``gross_minor`` are the sums over
+    the holdings, each as last valued: none before the desk was at ``valued`` and ``drift_e9``.
     """
 
     key: str
@@ -81,7 +89,9 @@ class Purse(msgspec.Struct, gc=False):
     open_minor: int = 0
     required_minor: int = 0
     value_minor: int = 0
+    gross_minor: int = 0
     valued: int = -1
+    drift_e9: int = 0
     holdings: list[Holding] = []
 
 
@@ -97,8 +107,11 @@ class Ledger(msgspec.Struct, gc=False):
 class Desk:
     """One partition of risk: its tables and what is derived from them.
 
-    ``valuation`` counts the changes of marks and margins: what was valued at another is out of date.
-    ``closed_ids`` and ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
+    ``valuation`` counts first marks and changed margins: what was valued at another must be valued anew.
+    ``drift_e9`` bounds how far any mark has moved: between two of its values no mark has moved by a greater
+    part of itself (compounded) than their difference says.
+    ``names`` are the ids whose command is an open order's row, with its order id. ``closed_ids`` and
+    ``windows`` say which keys fall due when; ``due_times`` is a heap of the former's.
     """
 
     def __init__(self, tables: RiskTables, counts: PartitionCounts, partition: int) -> None:
@@ -107,10 +120,15 @@ class Desk:
         self.counts = counts
         self.partition = partition
         self.valuation = 0
+        self.budget = Budget(SETTLEMENTS_PER_RECORD)
+        self.drift_e9 = 0
+        self._round = 0
+        self._farthest_e9 = 0  # of the moves of this round
         self.markets: dict[str, Market] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.by_number: list[Ledger] = []
         self.holders: dict[str, list[Holding]] = {}
+        self.names: dict[str, int] = {}
         self.closed_ids: dict[int, list[str]] = {}
         self.windows: dict[int, list[str]] = {}
         self._derive_reference()
@@ -168,22 +186,56 @@ class Desk:
 
     # What changes rows and totals together.
 
+    def move_mark(self, market: Market, price_ticks: int) -> None:
+        """Replaces a mark. In a round no mark moves twice and nothing is valued: it drifts as far as its farthest."""
+        before, market.mark_ticks = market.mark_ticks, price_ticks
+        if before is None:
+            self.valuation += 1
+            return
+        if market.moved == self._round:
+            self.end_round()
+        market.moved = self._round
+        move_e9 = -(-abs(price_ticks - before) * WHOLE_E9 // min(price_ticks, before))
+        if move_e9 > self._farthest_e9:
+            self.drift_e9 += move_e9 - self._farthest_e9
+            self._farthest_e9 = move_e9
+
+    def end_round(self) -> None:
+        """What moves from here on drifts on its own."""
+        self._round += 1
+        self._farthest_e9 = 0
+
     def set_cash(self, purse: Purse, cash_minor: int, unsettled_minor: int) -> None:
         """Replaces an account's cash."""
         purse.cash_minor, purse.unsettled_minor = cash_minor, unsettled_minor
         self.tables.cash[purse.key] = CashRow(cash_minor, unsettled_minor)
 
     def set_position(self, holding: Holding, purse: Purse, quantity_lots: int, cost_minor: int) -> None:
-        """Replaces a position; one that is flat has no row."""
+        """Replaces a position; a flat one has no row, and one that opens no part in sessions that have ended."""
         if quantity_lots:
-            self.tables.positions[holding.key] = PositionRow(quantity_lots, cost_minor)
+            if not holding.quantity_lots:
+                varied = self.tables.variations.get(holding.market.instrument.symbol)
+                holding.session_end_ns = varied.session_end_ns if varied else 0
+            self.tables.positions[holding.key] = PositionRow(
+                quantity_lots, cost_minor, holding.session_end_ns
+            )
         else:
             self.tables.positions.pop(holding.key, None)
         _take_position(holding, purse, quantity_lots, cost_minor)
 
+    def known(self, key: str) -> CommandRow | None:
+        """What became of the command of an id; None for a new one."""
+        row = self.tables.commands.get(key)
+        if row is None and (order_id := self.names.get(key)) is not None:
+            order = self.tables.orders[order_id]
+            reason = PENDING if order.state == "PENDING_NEW" else DONE
+            return CommandRow("P", order.digest, order_id, reason, order.at_ns, 0)
+        return row
+
     def keep_id(self, key: str, row: CommandRow) -> None:
         """Replaces the row of an id; one with a time to go is remembered by it."""
         until = row.kept_until_ns
+        self.names.pop(key, None)
         if until:
             self._fall_due(until, key)
         self.tables.commands[key] = row
@@ -214,7 +266,11 @@ class Desk:
             holding = self.holding(ledger, self.markets[symbol])
             purse = ledger.purses[holding.terms.currency]
             _take_position(holding, purse, position.quantity_lots, position.open_cost_minor)
-        for order in self.tables.orders.values():
+            holding.session_end_ns = position.session_end_ns
+        for order_id, order in self.tables.orders.items():
+            name = pair(order.account, order.client_order_id)
+            if name not in self.tables.commands:
+                self.names[name] = order_id
             ledger = self.ledgers[order.account]
             known = ledger.holdings.get(order.instrument)  # a restart asks a million times: spare the call
             holding = known or self.holding(ledger, self.markets[order.instrument])
@@ -258,7 +314,10 @@ def refusal_of(account: Account, symbol: str) -> str | None:
 
 
 def claim_at(lots: int, price_ticks: int, minor_per_tick_lot: int, fee_bps: int) -> Claim:
-    """What so many lots at a price claim; fees for as many fills as there may be, one a lot."""
+    """What so many lots at a price claim.
+
+    A fee is rounded up, so nothing costs more than a fill for each lot: that many fees are claimed.
+    """
     unit = price_ticks * minor_per_tick_lot
     return lots, lots * unit, lots * fee_minor(unit, fee_bps)
 

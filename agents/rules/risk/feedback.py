@@ -4,10 +4,10 @@ Answers carry absolute quantities (cum, leaves). An answer about an order that i
 is a broken invariant: risk and matching disagree, and the worker stops.
 """
 
-from agents.rules.money import book_fill, book_variation
+from agents.rules.money import book_fill
 from agents.rules.outbox import Outbox, Place
-from agents.rules.risk import outcomes
-from agents.rules.risk.desk import Desk, change_of, claim_of, move_claim
+from agents.rules.risk import outcomes, variation
+from agents.rules.risk.desk import Desk, Holding, Ledger, Purse, change_of, claim_of, move_claim
 from agents.rules.risk.margin import revalue
 from schemas.events import (
     CancelRejected,
@@ -21,34 +21,37 @@ from schemas.events import (
     OrderTriggered,
     ReplaceRejected,
 )
-from schemas.settlement_events import CashReleased, VariationSettled
+from schemas.settlement_events import CashReleased
 from tables.lifecycle import Event, advance
-from tables.risk import DONE, OrderRow, PendingReplace, pair
+from tables.risk import DONE, PENDING, CommandRow, OrderRow, PendingReplace, pair
+
+Held = tuple[Ledger, Holding, Purse]
+"""What ``Desk.held_by`` finds: looked for once an answer, since each look costs three misses of the cache."""
 
 
 def accepted(desk: Desk, item: OrderAccepted, place: Place, outbox: Outbox) -> None:  # noqa: ARG001  (all alike)
     """The order is in its book."""
     order = desk.tables.orders[item.order_id]
     state = advance(order.state, "ACCEPTED")
-    desk.tables.orders[item.order_id] = order.changed(
-        state, order.quantity_lots, order.cum_quantity_lots, order.pending
-    )
-    key = pair(item.account, item.client_order_id)
-    outcomes.name_order(desk, key, desk.tables.commands[key], item.at_ns)
+    desk.tables.orders[item.order_id] = order.accepted(state, item.at_ns)
 
 
 def rejected(desk: Desk, item: OrderRejected, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
     """The order never was: its holds go, and its id waits out its time."""
     assert item.order_id is not None, "matching names the order that it rejects"
-    _close(desk, item.order_id, "REJECTED")
+    order = desk.tables.orders[item.order_id]
+    _close(desk, item.order_id, order, desk.held_by(order), "REJECTED")
     key = pair(item.account, item.client_order_id)
-    outcomes.answer(desk, key, desk.tables.commands[key], item.at_ns, item.reason_code, ())
+    row = CommandRow("P", order.digest, item.order_id, PENDING, order.at_ns, 0)
+    outcomes.answer(desk, key, row, item.at_ns, item.reason_code, ())
 
 
 def filled(desk: Desk, item: OrderFilled, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
     """A fill moves the position and cash, and releases what it used."""
     order = desk.tables.orders[item.order_id]
-    _, holding, purse = desk.held_by(order)
+    held = _, holding, purse = desk.held_by(order)
+    if desk.tables.variations:
+        variation.settle(desk, holding, purse)
     booked = book_fill(
         holding.quantity_lots,
         holding.open_cost_minor,
@@ -61,14 +64,15 @@ def filled(desk: Desk, item: OrderFilled, place: Place, outbox: Outbox) -> None:
     desk.set_position(holding, purse, booked.quantity_lots, booked.open_cost_minor)
     desk.set_cash(purse, purse.cash_minor + booked.cash_minor, purse.unsettled_minor + booked.unsettled_minor)
     if item.leaves_quantity_lots:
-        _resize(desk, item, "PARTLY_FILLED")
+        _resize(desk, item, order, held, "PARTLY_FILLED")
     else:
-        _close_named(desk, item.order_id, "FILLED", place.now_ns)
+        _close_named(desk, item.order_id, order, held, "FILLED", place.now_ns)
 
 
 def reduced(desk: Desk, item: OrderReduced, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
     """Self-trade prevention took some of the order; what reaches zero is cancelled by the next answer."""
-    _resize(desk, item, "REDUCED")
+    order = desk.tables.orders[item.order_id]
+    _resize(desk, item, order, desk.held_by(order), "REDUCED")
 
 
 def triggered(desk: Desk, item: OrderTriggered, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
@@ -78,7 +82,8 @@ def triggered(desk: Desk, item: OrderTriggered, place: Place, outbox: Outbox) ->
 
 def cancelled(desk: Desk, item: OrderCancelled, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
     """The order is gone; a cancel that did it has its answer."""
-    _close_named(desk, item.order_id, "CANCELLED", place.now_ns)
+    order = desk.tables.orders[item.order_id]
+    _close_named(desk, item.order_id, order, desk.held_by(order), "CANCELLED", place.now_ns)
     if item.reason == "requested" and item.command_id is not None:
         key = pair(item.account, item.command_id)
         first = (
@@ -92,7 +97,8 @@ def cancelled(desk: Desk, item: OrderCancelled, place: Place, outbox: Outbox) ->
 
 def expired(desk: Desk, item: OrderExpired, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
     """The order is gone, by a tick."""
-    _close_named(desk, item.order_id, "EXPIRED", place.now_ns)
+    order = desk.tables.orders[item.order_id]
+    _close_named(desk, item.order_id, order, desk.held_by(order), "EXPIRED", place.now_ns)
 
 
 def replaced(desk: Desk, item: OrderReplaced, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
@@ -102,6 +108,7 @@ def replaced(desk: Desk, item: OrderReplaced, place: Place, outbox: Outbox) -> N
         desk,
         item.order_id,
         order,
+        desk.held_by(order),
         OrderRow(
             order.account,
             item.client_order_id,
@@ -116,6 +123,7 @@ def replaced(desk: Desk, item: OrderReplaced, place: Place, outbox: Outbox) -> N
             order.stop_price_ticks,
             order.hold_price_ticks if item.price_ticks is None else item.price_ticks,
             order.fee_bps,
+            order.digest,
             order.at_ns,
             _without(order.pending, item.client_order_id),
         ),
@@ -146,7 +154,7 @@ def replace_rejected(desk: Desk, item: ReplaceRejected, place: Place, outbox: Ou
     if order is not None:
         pending = _without(order.pending, item.client_order_id)
         after = order.changed(order.state, order.quantity_lots, order.cum_quantity_lots, pending)
-        _set_order(desk, row.order_id, order, after)
+        _set_order(desk, row.order_id, order, desk.held_by(order), after)
     outcomes.answer(desk, key, row, item.at_ns, item.reason_code, (item.instrument,))
 
 
@@ -162,51 +170,37 @@ def cash_released(desk: Desk, item: CashReleased, place: Place, outbox: Outbox) 
     desk.set_cash(purse, purse.cash_minor, purse.unsettled_minor - item.amount_minor)
 
 
-def variation_settled(desk: Desk, item: VariationSettled, place: Place, outbox: Outbox) -> None:  # noqa: ARG001
-    """A future's profit or loss of the session is in cash, and no longer in the position."""
-    ledger = desk.ledgers[item.account]
-    holding = ledger.holdings[item.instrument]
-    purse = ledger.purses[item.currency]
-    cost, cash = book_variation(holding.quantity_lots, holding.open_cost_minor, item.amount_minor)
-    desk.set_position(holding, purse, holding.quantity_lots, cost)
-    desk.set_cash(purse, purse.cash_minor + cash, purse.unsettled_minor)
-    revalue(desk, holding, purse)
-
-
-def _resize(desk: Desk, item: OrderFilled | OrderReduced, event: Event) -> None:
-    order = desk.tables.orders[item.order_id]
+def _resize(desk: Desk, item: OrderFilled | OrderReduced, order: OrderRow, held: Held, event: Event) -> None:
     cum = item.cum_quantity_lots
     state = advance(order.state, event)
     after = order.changed(state, cum + item.leaves_quantity_lots, cum, order.pending)
-    _set_order(desk, item.order_id, order, after)
+    _set_order(desk, item.order_id, order, held, after)
 
 
-def _set_order(desk: Desk, order_id: int, before: OrderRow, after: OrderRow) -> None:
+def _set_order(desk: Desk, order_id: int, before: OrderRow, held: Held, after: OrderRow) -> None:
     """Replaces an order's row, and what it claims."""
     desk.tables.orders[order_id] = after
-    _, holding, purse = desk.held_by(before)
+    _, holding, purse = held
     move_claim(holding, purse, before.side, change_of(before, after, holding.terms.minor_per_tick_lot))
     revalue(desk, holding, purse)
 
 
-def _close_named(desk: Desk, order_id: int, event: Event, now_ns: int) -> None:
-    """Closes an order and lets its name go in time."""
-    order = _close(desk, order_id, event)
-    minute = desk.markets[order.instrument].instrument.session_end_minute_utc
+def _close_named(desk: Desk, order_id: int, order: OrderRow, held: Held, event: Event, now_ns: int) -> None:
+    """Lets an order's name go in time, and closes it."""
+    minute = held[1].market.instrument.session_end_minute_utc
     outcomes.close_name(desk, pair(order.account, order.client_order_id), now_ns, minute)
+    _close(desk, order_id, order, held, event)
 
 
-def _close(desk: Desk, order_id: int, event: Event) -> OrderRow:
+def _close(desk: Desk, order_id: int, order: OrderRow, held: Held, event: Event) -> None:
     """Takes an open order's row away, and all that it claims."""
-    order = desk.tables.orders[order_id]
     advance(order.state, event)
     del desk.tables.orders[order_id]
-    ledger, holding, purse = desk.held_by(order)
+    ledger, holding, purse = held
     ledger.open_orders -= 1
     lots, cost, fees = claim_of(order, holding.terms.minor_per_tick_lot)
     move_claim(holding, purse, order.side, (-lots, -cost, -fees))
     revalue(desk, holding, purse)
-    return order
 
 
 def _without(pending: tuple[PendingReplace, ...], name: str) -> tuple[PendingReplace, ...]:

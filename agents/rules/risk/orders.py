@@ -30,7 +30,7 @@ def place_order(desk: Desk, item: PlaceOrder, place: Place, outbox: Outbox) -> N
     if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
         return
     key = pair(item.account, item.client_order_id)
-    known = desk.tables.commands.get(key)
+    known = desk.known(key)
     if known is not None:
         outcomes.repeat(desk, item, known, place, outbox)
         return
@@ -62,7 +62,7 @@ def cancel_order(desk: Desk, item: CancelOrder, place: Place, outbox: Outbox) ->
     if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
         return
     key = pair(item.account, item.client_order_id)
-    known = desk.tables.commands.get(key)
+    known = desk.known(key)
     if known is not None:
         outcomes.repeat(desk, item, known, place, outbox)
         return
@@ -93,7 +93,7 @@ def replace_order(desk: Desk, item: ReplaceOrder, place: Place, outbox: Outbox) 
     if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
         return
     key = pair(item.account, item.client_order_id)
-    known = desk.tables.commands.get(key)
+    known = desk.known(key)
     if known is not None:
         outcomes.repeat(desk, item, known, place, outbox)
         return
@@ -186,13 +186,14 @@ def _enter(desk: Desk, key: str, item: PlaceOrder, request: Request, place: Plac
         item.stop_price_ticks,
         request.hold_price_ticks,
         max(terms.maker_bps, terms.taker_bps, _NO_FEES),
+        outcomes.digest_of(item),
         now_ns,
     )
+    desk.names[key] = order_id
     ledger.open_orders += 1
     claim = (request.lots, request.cost_minor, request.fees_minor)
     move_claim(holding, request.purse, item.side, claim)
     revalue(desk, holding, request.purse)
-    outcomes.await_answer(desk, key, item, place, order_id)
     outbox.send(
         BOOK_COMMANDS,
         holding.market.book_partition,
@@ -235,7 +236,7 @@ def _target(
     order_id, reason = None, "unknown_account"
     if item.account in desk.ledgers:
         original = item.original_client_order_id
-        row = desk.tables.commands.get(pair(item.account, original))
+        row = desk.known(pair(item.account, original))
         order_id, order = _named(desk, row, original)
         if order is not None and order_id is not None:
             return order_id, order

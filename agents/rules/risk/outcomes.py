@@ -58,12 +58,54 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 R = TypeVar("R", bound=AccountCommand)
 
 
-def _content(command: type[Record]) -> Callable[[Any], Any]:
-    """What makes two commands of one id the same: all but the id, and what a retry may have stamped anew."""
-    return attrgetter(*(name for name in command.__struct_fields__ if name not in _NOT_CONTENT))
+# The fields that each command was released with: those of later versions count only where they are told, so
+# that a repeat of a command from before an upgrade is a repeat. Never to be changed: digests are remembered.
+_FIRST_CONTENT: Final[dict[type[Record], tuple[str, ...]]] = {
+    PlaceOrder: (
+        "account",
+        "instrument",
+        "side",
+        "order_type",
+        "time_in_force",
+        "quantity_lots",
+        "price_ticks",
+        "stop_price_ticks",
+        "display_quantity_lots",
+        "minimum_quantity_lots",
+        "post_only",
+        "expires_at_ns",
+        "self_trade_prevention",
+    ),
+    CancelOrder: ("account", "original_client_order_id"),
+    ReplaceOrder: ("account", "original_client_order_id", "price_ticks", "quantity_lots"),
+    MassCancel: ("account", "instrument", "side"),
+    Deposit: ("account", "currency", "amount_minor"),
+    Withdraw: ("account", "currency", "amount_minor"),
+}
 
 
-_CONTENTS: Final = {command: _content(command) for command in _KINDS}
+def content_of(command: type[Record], first: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What makes two commands of one id the same: all but the id, and what a retry may have stamped anew.
+
+    The ``first`` fields by their values, then each later one that is not at its default, with its name.
+    """
+    released = attrgetter(*first)
+    later = sorted(
+        (field.name, field.default)
+        for field in msgspec.structs.fields(command)
+        if field.name not in _NOT_CONTENT and field.name not in first
+    )
+    if not later:
+        return released
+
+    def content(it: Any) -> tuple[Any, ...]:
+        told = ((name, value) for name, default in later if (value := getattr(it, name)) != default)
+        return (*released(it), *told)
+
+    return content
+
+
+_CONTENTS: Final = {command: content_of(command, first) for command, first in _FIRST_CONTENT.items()}
 
 
 def digest_of(command: AccountCommand) -> int:
@@ -134,7 +176,8 @@ def name_order(
 
 def close_name(desk: Desk, key: str, now_ns: int, session_end_minute_utc: int) -> None:
     """Lets an id go in time: its order closed, or goes by another one."""
-    row = desk.tables.commands[key]
+    row = desk.known(key)
+    assert row is not None, f"{key} names an order and was never heard of"
     until = kept_until_ns(key, now_ns, session_end_minute_utc)
     desk.keep_id(
         key,

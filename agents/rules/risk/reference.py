@@ -3,7 +3,7 @@
 import msgspec
 
 from agents.rules.outbox import Outbox, Place
-from agents.rules.risk import outcomes
+from agents.rules.risk import outcomes, variation
 from agents.rules.risk.checks import forget_repeats
 from agents.rules.risk.desk import Desk, Holding, refusal_of, terms_of
 from agents.rules.risk.margin import examine_next
@@ -53,14 +53,14 @@ def mark_changed(desk: Desk, item: MarkChanged, place: Place, outbox: Outbox) ->
     """An instrument has a mark; what it is worth to whom is worked out when it is asked for."""
     desk.tables.marks[item.instrument] = item.price_ticks
     if market := desk.markets.get(item.instrument):
-        market.mark_ticks = item.price_ticks
-        desk.valuation += 1
+        desk.move_mark(market, item.price_ticks)
 
 
 def ticked(desk: Desk, item: ClockTicked, place: Place, outbox: Outbox) -> None:
-    """Time passes: ids and counts fall due, and some accounts' margin is looked at."""
+    """Time passes: ids and counts fall due, session ends go on, and some accounts' margin is looked at."""
     outcomes.forget(desk, item.tick_ns)
     forget_repeats(desk, item.tick_ns)
+    variation.go_on(desk, place)
     examine_next(desk, place.now_ns, outbox)
 
 

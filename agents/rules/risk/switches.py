@@ -65,7 +65,7 @@ def mass_cancel(desk: Desk, item: MassCancel, place: Place, outbox: Outbox) -> N
     if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
         return
     key = pair(item.account, item.command_id)
-    known = desk.tables.commands.get(key)
+    known = desk.known(key)
     if known is not None:
         outcomes.repeat(desk, item, known, place, outbox)
         return

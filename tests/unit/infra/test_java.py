@@ -11,7 +11,8 @@ from infra.embedded.java import JavaError, java
 def home(folder: Path, version: str) -> Path:
     """Lay out a Java's folder as every JRE does."""
     (folder / "bin").mkdir()
-    (folder / "bin" / "java").touch()
+    (folder / "bin" / "java").write_text("#!/bin/sh\n")
+    (folder / "bin" / "java").chmod(0o755)
     (folder / "release").write_text(f'IMPLEMENTOR="Somebody"\nJAVA_VERSION="{version}"\n')
     return folder
 

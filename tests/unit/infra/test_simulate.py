@@ -384,6 +384,33 @@ def test_from_deposit_to_settled_position(engine: SimulatedEngine) -> None:
     assert said[-1]["leaves_quantity"] == "4"
 
 
+def test_a_futures_variation_follows_the_tick_that_ends_its_session(tmp_path: Path) -> None:
+    """The first tick at or after the session end posts it, at once and once."""
+    path = tmp_path / "reference.yaml"
+    future = REFERENCE.replace("kind: SPOT", 'kind: FUTURE, session_end: "17:30"')
+    path.write_text(future.replace("account: a,", "account: a, account_type: MARGIN,"))
+    end_ns = (17 * 60 + 30) * 60 * 10**9
+    simulator = SimulatedEngine(path, path)
+    events(
+        deposit("a", "1000"),
+        deposit("b", "1000"),
+        order("s", "SELL", "3", "10", account="b"),
+        order("1", "BUY", "3", "10"),
+        {"command": "SetMark", "command_id": "m", "instrument": "X", "price": "10.5"},
+        simulator=simulator,
+    )
+    ticks = [{"command": "Tick", "tick_ns": end_ns + number} for number in (-1, 0, 1)]
+    before, said, after = (events(tick, simulator=simulator) for tick in ticks)
+    assert [f"{it['event']} {it['account']} {it.get('cash', it.get('open_cost'))}" for it in said] == [
+        "PositionChanged a 31.5",
+        "PositionChanged b -31.5",
+        "BalanceChanged clearing:0 0",
+        "BalanceChanged a 1001.47",  # the fee of 3 cents came off before
+        "BalanceChanged b 998.5",
+    ]
+    assert not before + after
+
+
 def test_what_risk_and_control_refuse_is_written(engine: SimulatedEngine) -> None:
     """Refusals name the reason; those of commands that are no orders name the line, too."""
     said = events(

@@ -128,3 +128,21 @@ def test_stop_ends_all_and_starts_none_again(run: Run) -> None:
     assert supervisor.states() == {"gentle": State.STOPPED, "stubborn": State.STOPPED}
     assert supervisor.pid("gentle") is None
     assert supervisor.pid("stubborn") is None
+
+
+def test_logs_are_bounded(tmp_path: Path) -> None:
+    """A program that talks without end fills its log and the one before, and no more than it says in a second."""
+    script = "import time\nwhile True: print('x' * 99, flush=True); time.sleep(0.001)"
+    supervisor = Supervisor([python("talker", script)], tmp_path, log_bytes_max=5_000)
+    supervisor.start()
+    older = tmp_path / "talker.log.1"
+
+    def stepped() -> bool:
+        supervisor.step()
+        return older.exists()
+
+    try:
+        assert wait_until(stepped, TIMEOUT_S)
+        assert older.stat().st_size > 5_000
+    finally:
+        supervisor.stop(1)

@@ -74,7 +74,7 @@ ORDERS = {
 
 def book_of(orders: dict[int, BookOrder]) -> Book:
     """A book with these orders, all of whose changes were told."""
-    book = Book("X", BookRow(0, "OPEN"))
+    book = Book("X", BookRow(0, 1, "OPEN"))
     for one in orders.values():
         book.add(one)
     book.buys.touched.clear()

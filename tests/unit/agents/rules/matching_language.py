@@ -233,6 +233,8 @@ def said_of(item: Record) -> str:  # noqa: C901, PLR0911, PLR0912  (one for each
             return f"{item.command_id} removed {item.removed_count}"
         case events.MarkChanged():
             return f"mark {item.instrument} {item.price_ticks}"
+        case events.SessionEnded():
+            return f"session {item.instrument} {item.session_end_ns} {item.mark_price_ticks}"
         case events.Trade():
             fill = f"{item.quantity_lots}@{item.price_ticks}"
             side = item.aggressor_side.lower()

@@ -90,6 +90,17 @@ class World:
         """Changes a mark."""
         self.tell(events.MarkChanged(instrument=instrument, price_ticks=price, at_ns=self.now_ns))
 
+    def end_session(
+        self, price: int, instrument: str = "XYZ", session_end_ns: int | None = None
+    ) -> list[Any]:
+        """A session ends at a mark, now unless told."""
+        end_ns = self.now_ns if session_end_ns is None else session_end_ns
+        return self.tell(
+            events.SessionEnded(
+                instrument=instrument, mark_price_ticks=price, session_end_ns=end_ns, at_ns=self.now_ns
+            )
+        )
+
     def tick(self, seconds: float = 0) -> list[Any]:
         """Lets time pass, and the clock say so."""
         self.now_ns += int(seconds * SECOND_NS)

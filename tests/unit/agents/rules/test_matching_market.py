@@ -1,6 +1,14 @@
 """Halts, sessions, marks, and the levels that are told."""
 
-from tests.unit.agents.rules.matching_language import Script, check
+from agents.rules.matching import Matching
+from agents.rules.outbox import Outbox, Place
+from schemas.control_events import ClockTicked, InstrumentDefined, MarkSet
+from schemas.envelopes import BookCommandItem
+from schemas.events import MarkChanged, SessionEnded
+from schemas.maximums import NANOSECONDS_PER_DAY
+from schemas.topics import MARKET_DATA, PartitionCounts
+from tables.matching import MatchingTables
+from tests.unit.agents.rules.matching_language import Script, check, instrument
 
 
 def test_a_halt_of_one() -> None:
@@ -114,6 +122,108 @@ def test_a_set_mark_holds() -> None:
         """,
         Script(levels=True),
     )
+
+
+def test_sessions_end_with_the_first_tick_at_or_after() -> None:
+    """A session ends once, at the mark it has: X's at midnight, Y's a minute later."""
+    check(
+        """
+        define Y open 1     -> nothing
+        mark Y 7            -> mark Y 7
+        a1 sell 2 @101      -> a1 accepted
+        b1 buy 1 @101       -> b1 accepted, a1 made 1@101 left 1, b1 took 1@101 left 0
+        tick 59999999999    -> mark X 101
+        tick 60000000000    -> session Y 60000000000 7
+        tick 60000000001    -> nothing
+        tick 86399999999999 -> nothing
+        tick 86400000000500 -> session X 86400000000000 101
+        tick 86459999999999 -> nothing
+        tick 86460000000000 -> session Y 86460000000000 7
+        """
+    )
+
+
+def test_a_session_ends_after_all_else_of_its_tick() -> None:
+    """Orders of the day expire and the mark is told first; so the session's mark is the one that all have."""
+    check(
+        """
+        a1 sell 2 @101 day  -> a1 accepted
+        b1 buy 1 @101       -> b1 accepted, a1 made 1@101 left 1, b1 took 1@101 left 0
+        tick 86400000000000 -> a1 expired 1, mark X 101, session X 86400000000000 101
+        """
+    )
+
+
+def test_without_a_mark_nobody_hears_of_the_session() -> None:
+    """What never traded and has no mark, nobody holds; the first session with a mark is told."""
+    check(
+        """
+        tick 86400000000000  -> nothing
+        mark X 5             -> mark X 5
+        tick 86400000000001  -> nothing
+        tick 172800000000000 -> session X 172800000000000 5
+        """
+    )
+
+
+def test_sessions_that_a_clock_jumps_over_end_as_one() -> None:
+    """A clock that was still for two days ends the last session only, those of all instruments by symbol."""
+    check(
+        """
+        mark Y 7             -> mark Y 7
+        mark X 5             -> mark X 5
+        tick 259200000000123 -> session X 259200000000000 5, session Y 259200000000000 7
+        tick 259200000000124 -> nothing
+        """
+    )
+
+
+def test_a_session_ends_though_nobody_may_trade() -> None:
+    """Halted and closed books have sessions too: positions in them have their variation."""
+    check(
+        """
+        mark X 5            -> mark X 5
+        halt X              -> nothing
+        mark Y 7            -> mark Y 7
+        define Y closed     -> nothing
+        tick 86400000000000 -> session X 86400000000000 5, session Y 86400000000000 7
+        """
+    )
+
+
+def test_a_session_end_that_is_moved() -> None:
+    """A definition with another session end holds from its own time on; one with the same changes nothing."""
+    check(
+        """
+        mark X 5            -> mark X 5
+        define X open 2     -> nothing
+        tick 60000000000    -> nothing
+        define X open 1     -> nothing
+        tick 120000000000   -> nothing
+        a1 buy 1 @1 gtc     -> a1 accepted
+        define X open 1     -> nothing
+        tick 86460000000000 -> session X 86460000000000 5
+        """
+    )
+
+
+def test_every_account_partition_hears_of_marks_and_sessions() -> None:
+    """Whoever holds an instrument, wherever its account is, hears the same in the same order."""
+    matching, outbox = Matching(MatchingTables(), PartitionCounts(accounts=3, books=1), 0), Outbox()
+    end_ns = NANOSECONDS_PER_DAY
+    items: tuple[BookCommandItem, ...] = (
+        InstrumentDefined(instrument=instrument("X"), at_ns=0),
+        MarkSet(instrument="X", price_ticks=5, at_ns=1),
+        ClockTicked(tick_ns=end_ns, at_ns=end_ns),
+    )
+    for offset, item in enumerate(items):
+        matching.apply(item, Place(0, offset, 0, item.at_ns), outbox)
+    mark = MarkChanged(instrument="X", price_ticks=5, at_ns=1)
+    ended = SessionEnded(instrument="X", mark_price_ticks=5, session_end_ns=end_ns, at_ns=end_ns)
+    assert outbox.items == {
+        (MARKET_DATA, 0): [mark],
+        **{("answers", partition): [mark, ended] for partition in range(3)},
+    }
 
 
 def test_levels() -> None:

@@ -11,8 +11,6 @@ from agents.rules.money import (
     fee_minor,
     fits,
     margin_minor,
-    notional_minor,
-    worst_fee_minor,
 )
 from schemas.book_commands import Terms
 from schemas.maximums import INT64_MAX
@@ -20,7 +18,6 @@ from schemas.record import InstrumentKind, Liquidity, Side
 
 PRICES = st.integers(1, 10**6)
 LOTS = st.integers(1, 10**6)
-BPS = st.integers(-10_000, 10_000)
 
 
 def terms(
@@ -61,29 +58,6 @@ def fill(
 def test_a_fee_is_rounded_up_and_a_rebate_down(notional: int, bps: int, fee: int) -> None:
     """A fraction of a minor unit goes to the house, charged or rebated, whatever the notional's sign."""
     assert fee_minor(notional, bps) == fee
-
-
-@given(
-    st.lists(st.tuples(PRICES, st.integers(1, 100)), min_size=1, max_size=20), BPS, BPS, st.integers(1, 50)
-)
-def test_no_fills_cost_more_than_the_worst_fee(
-    fills: list[tuple[int, int]], maker: int, taker: int, unit: int
-) -> None:
-    """However a quantity is split into fills at the worst price or lower, the fees stay within the worst fee."""
-    worst_price, lots = max(price for price, _ in fills), sum(lots for _, lots in fills)
-    for bps in (maker, taker):
-        paid = sum(fee_minor(notional_minor(price, count, unit), bps) for price, count in fills)
-        assert paid <= worst_fee_minor(worst_price, lots, unit, maker, taker)
-
-
-def test_the_worst_fee_is_reached_by_a_fill_for_each_lot() -> None:
-    """The bound is tight: lot by lot at the worst price costs just that."""
-    assert worst_fee_minor(333, 7, 1, 1, 5) == sum(fee_minor(333, 5) for _ in range(7))
-
-
-def test_a_rebate_is_not_counted_on() -> None:
-    """Where both rates are rebates the worst fee is none."""
-    assert worst_fee_minor(100, 10, 1, -5, -1) == 0
 
 
 def test_margin_is_rounded_up() -> None:
@@ -188,6 +162,22 @@ def test_what_fits_can_be_negated() -> None:
 
 
 def test_variation_moves_cash_and_cost_alike() -> None:
-    """What a variation adds to cash it adds to the cost, so equity stays; on a flat position nothing moves."""
-    assert book_variation(-3, -300, -30) == (-330, -30)
-    assert book_variation(0, 0, 50) == (0, 0)
+    """A variation brings a position's cost to its worth at the mark, of either sign; a flat one has none."""
+    assert [book_variation(3, 300, mark, 2) for mark in (40, 50, 60)] == [-60, 0, 60]
+    assert [book_variation(-3, -300, mark, 2) for mark in (40, 50, 60)] == [60, 0, -60]
+    assert book_variation(0, 0, 60, 2) == 0
+
+
+@given(
+    st.integers(-(10**6), 10**6), st.integers(-(10**9), 10**9), st.integers(1, 10**4), st.integers(1, 10**4)
+)
+def test_variations_add_up(lots: int, cost: int, first: int, second: int) -> None:
+    """Two sessions' variations come to that of the second alone, so one that waited for both loses nothing."""
+    one = book_variation(lots, cost, first, 3)
+    assert one + book_variation(lots, cost + one, second, 3) == book_variation(lots, cost, second, 3)
+
+
+def test_a_variation_must_fit() -> None:
+    """A mark at which a position cannot be counted stops the stage."""
+    with pytest.raises(AssertionError, match="leave int64"):
+        book_variation(2, 0, INT64_MAX // 2 + 1, 1)

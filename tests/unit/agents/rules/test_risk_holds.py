@@ -1,8 +1,13 @@
 """Holds: made by orders, raised at once by replaces, and released exactly by matching's answers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from agents.rules.money import fee_minor
+from agents.rules.risk.desk import claim_at
 from schemas.events import OrderReduced, OrderTriggered, ReplaceRejected
+from schemas.reference import FeeRate
 from tests.unit.agents.rules.risk_world import FEES, World
 
 
@@ -13,6 +18,28 @@ def test_a_buy_holds_its_worst_cost_and_fee() -> None:
     world.place("1", "BUY", 3, price_ticks=105)
     assert world.held == 3 * 1_050 + 3 * 2
     assert world.cash == 10_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 100)), min_size=1, max_size=20),
+    st.integers(1, 50),
+    st.integers(0, 10_000),
+)
+def test_no_fills_cost_more_than_is_claimed(fills: list[tuple[int, int]], unit: int, bps: int) -> None:
+    """However an order is split into fills at its worst price or lower, cost and fees stay within its claim."""
+    worst_price, lots = max(price for price, _ in fills), sum(lots for _, lots in fills)
+    costs = [price * count * unit for price, count in fills]
+    _, cost, fees = claim_at(lots, worst_price, unit, bps)
+    assert sum(costs) <= cost
+    assert sum(fee_minor(it, bps) for it in costs) <= fees
+
+
+def test_a_rebate_is_not_counted_on() -> None:
+    """Where both rates are rebates an order holds its cost alone, and no less."""
+    world = World(cash=10_000)
+    world.define_account(fee_rates=(FeeRate(fee_class="default", maker_bps=-50, taker_bps=-20),))
+    world.place("1", "BUY", 3, price_ticks=105)
+    assert world.held == 3 * 1_050
 
 
 def test_a_market_buy_holds_at_its_worst_price() -> None:

@@ -8,7 +8,6 @@ from agents.rules.risk.margin import is_short
 from schemas.control_events import KillActivated
 from schemas.maximums import EXAMINED_PER_RECORD, INT64_MAX
 from schemas.risk_events import MarginDeficit, MarginRestored
-from schemas.settlement_events import VariationSettled
 from schemas.topics import RISK_EVENTS
 from tests.unit.agents.rules.risk_world import FEES, World
 
@@ -80,43 +79,6 @@ def test_a_future_is_worth_what_it_is_above_its_cost() -> None:
     assert world.cash == 10_000
     world.mark(110)
     assert figures(world) == (10_500, 550)
-
-
-def test_variation_turns_value_into_cash() -> None:
-    """After the variation equity is the same, the cash is more."""
-    world = margin_world(10_000, kind="FUTURE")
-    world.own(5, 100)
-    world.mark(110)
-    world.tell(
-        VariationSettled(
-            account="a",
-            instrument="XYZ",
-            currency="EUR",
-            mark_price_ticks=110,
-            amount_minor=500,
-            at_ns=world.now_ns,
-        )
-    )
-    assert (world.cash, figures(world)) == (10_500, (10_500, 550))
-
-
-def test_a_fill_that_overtook_the_variation_is_not_paid_twice() -> None:
-    """The position is flat and has realised the profit: the variation moves nothing."""
-    world = margin_world(10_000, kind="FUTURE")
-    world.own(5, 100)
-    world.own(5, 110, side="SELL")
-    world.tell(
-        VariationSettled(
-            account="a",
-            instrument="XYZ",
-            currency="EUR",
-            mark_price_ticks=110,
-            amount_minor=500,
-            at_ns=world.now_ns,
-        )
-    )
-    assert world.cash == 10_500
-    assert "a XYZ" not in world.risk.desk.tables.positions
 
 
 def test_without_a_mark_cost_and_worst_price_count() -> None:

@@ -1,20 +1,19 @@
 """Settlement books fills and cash."""
 
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from agents.rules.outbox import Outbox, Place
-from agents.rules.settlement import Settlement, check_settlement, settlement_day
+from agents.rules.settlement import HANDLERS, Settlement, check_settlement, settlement_day
 from schemas.book_commands import Terms
-from schemas.control_events import ClockTicked, InstrumentDefined
+from schemas.control_events import ClockTicked
 from schemas.envelopes import AccountEventItem
-from schemas.events import CashDeposited, CashWithdrawn, MarkChanged, OrderFilled
+from schemas.events import CashDeposited, CashWithdrawn, MarkChanged, OrderFilled, SessionEnded
 from schemas.maximums import NANOSECONDS_PER_DAY, SETTLEMENTS_PER_RECORD
 from schemas.record import InstrumentKind, Liquidity, Record, Side
-from schemas.reference import Instrument
 from schemas.settlement_events import CashReleased, VariationSettled
 from schemas.topics import ACCOUNT_COMMANDS, SETTLEMENT_EVENTS, PartitionCounts
 from tables.settlement import SettlementTables
@@ -23,6 +22,7 @@ P = 3
 COUNTS = PartitionCounts(accounts=4, books=1)
 FRIDAY = (date(2026, 1, 2) - date(1970, 1, 1)).days
 NOON = FRIDAY * NANOSECONDS_PER_DAY + NANOSECONDS_PER_DAY // 2
+END = (FRIDAY + 1) * NANOSECONDS_PER_DAY
 
 
 class Desk:
@@ -102,22 +102,10 @@ def fill(
     )
 
 
-def future(end_minute: int = 0) -> InstrumentDefined:
-    """X as a future."""
-    instrument = Instrument(
-        symbol="X",
-        kind="FUTURE",
-        currency="USD",
-        currency_exponent=2,
-        tick_size_e9=10_000_000,
-        lot_size_e9=1_000_000_000,
-        multiplier=1,
-        minor_per_tick_lot=1,
-        maximum_quantity_lots=1000,
-        maximum_notional_minor=10**9,
-        session_end_minute_utc=end_minute,
-    )
-    return InstrumentDefined(instrument=instrument, at_ns=NOON)
+def ended(price: int, days: int = 0) -> SessionEnded:
+    """X's session ends at a mark, so many days after FRIDAY."""
+    end_ns = END + days * NANOSECONDS_PER_DAY
+    return SessionEnded(instrument="X", mark_price_ticks=price, session_end_ns=end_ns, at_ns=end_ns)
 
 
 def tick(at_ns: int) -> ClockTicked:
@@ -279,68 +267,146 @@ def test_a_future_moves_only_profit() -> None:
     assert (desk.cash("a"), desk.cash("clearing:3")) == (-10, 10)
 
 
-@pytest.mark.parametrize("end_minute", [0, 17 * 60])
-def test_variation_is_posted_at_session_end(end_minute: int) -> None:
-    """The first tick at or after the session end posts mark x quantity - cost, once, and tells risk."""
-    desk = Desk()
-    desk.send(tick(NOON))
-    desk.fill("a", "BUY", 3, 100, kind="FUTURE")
-    desk.fill("b", "SELL", 3, 100, kind="FUTURE")
-    desk.send(future(end_minute))  # the definition may come after the fills
-    desk.send(mark(110))
-    end = NOON + NANOSECONDS_PER_DAY // 2 if end_minute == 0 else NOON + 5 * 3600 * 10**9
-    assert not desk.send(tick(end - 1))
-    said = desk.send_all(tick(end))
-    amounts = [
-        (item.account, item.amount_minor)
-        for item in said[ACCOUNT_COMMANDS, P]
-        if isinstance(item, VariationSettled)
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_variation_is_posted_at_session_end(side: Side) -> None:
+    """Mark x quantity - cost goes from clearing to the holder, or from him; risk hears nothing of it from here."""
+    desk, sign = Desk(), 1 if side == "BUY" else -1
+    desk.fill("a", side, 3, 100, kind="FUTURE")
+    said = desk.send_all(ended(110))
+    assert list(said) == [(SETTLEMENT_EVENTS, P)]
+    assert said[SETTLEMENT_EVENTS, P][0] == VariationSettled(
+        account="a",
+        instrument="X",
+        currency="USD",
+        mark_price_ticks=110,
+        session_end_ns=END,
+        amount_minor=sign * 30,
+        at_ns=END,
+    )
+    assert names(said[SETTLEMENT_EVENTS, P][1:]) == [
+        "Posting",
+        "PositionChanged",
+        "BalanceChanged",
+        "BalanceChanged",
     ]
-    assert amounts == [("a", 30), ("b", -30)]
-    assert [desk.cash(name) for name in ("a", "b", "clearing:3")] == [30, -30, 0]
-    assert desk.position("a") == (3, 330, 30)
-    assert desk.position("b") == (-3, -330, -30)
-    assert not desk.send(tick(end + 1))
-    assert not desk.send(tick(end + NANOSECONDS_PER_DAY))  # the mark is where it was
-    desk.fill("a", "SELL", 3, 120, kind="FUTURE")
-    assert desk.position("a") == (0, 0, 60)
-    assert desk.cash("a") == 60
+    assert (desk.cash("a"), desk.cash("clearing:3")) == (sign * 30, sign * -30)
+    assert desk.position("a") == (sign * 3, sign * 330, sign * 30)
+    assert not desk.send(tick(END + 1))
+    assert not desk.send(ended(110, days=1))  # the mark is where it was
+    desk.fill("a", "SELL" if side == "BUY" else "BUY", 3, 120, kind="FUTURE")
+    assert desk.position("a") == (0, 0, sign * 60)
+    assert desk.cash("a") == sign * 60
 
 
-def test_sessions_that_end_on_one_tick_are_settled_once() -> None:
-    """A clock that jumps over a week posts one variation; the first tick of all ends no session."""
+def test_variations_of_one_session_sum_to_zero() -> None:
+    """What the longs gain the shorts lose, so clearing is at zero with the costs of both."""
     desk = Desk()
-    desk.send(future())
-    desk.send(mark(110))
-    desk.fill("a", "BUY", 1, 100, kind="FUTURE")
-    assert not desk.send(tick(NOON))
-    said = desk.send(tick(NOON + 7 * NANOSECONDS_PER_DAY))
-    assert names(said).count("VariationSettled") == 1
+    desk.fill("a", "BUY", 3, 100, kind="FUTURE")
+    desk.fill("b", "SELL", 2, 100, kind="FUTURE")
+    desk.fill("c", "SELL", 1, 100, kind="FUTURE")
+    desk.send(ended(110))
+    assert [desk.cash(name) for name in ("a", "b", "c", "clearing:3")] == [30, -20, -10, 0]
 
 
-def test_many_holders_are_settled_over_several_ticks() -> None:
-    """One record holds so many settlements at most; the next tick goes on, at the mark of the session end."""
+def test_where_nobody_holds_a_session_end_says_nothing() -> None:
+    """Never traded, closed within the session, or no future: there is nothing to settle, and no trace is left."""
+    desk = Desk()
+    assert not desk.send_all(ended(110))
+    desk.fill("a", "BUY", 3, 100, kind="FUTURE")
+    desk.fill("a", "SELL", 3, 90, kind="FUTURE")
+    assert not desk.send_all(ended(110))
+    desk.send(msgspec.structs.replace(fill("a", "BUY", 1, 100), instrument="S"))
+    assert not desk.send_all(msgspec.structs.replace(ended(110), instrument="S"))
+    assert not desk.tables.variations
+    assert desk.cash("a") == -30 - 100
+
+
+def holders(count: int) -> tuple[SettlementTables, list[str]]:
+    """So many holders of one lot of X at 100, by name, each with a receipt that waits for Monday."""
     tables = SettlementTables()
     rules = Settlement(tables, COUNTS, P)
-    count = SETTLEMENTS_PER_RECORD + 10
+    accounts = [f"{number:04}" for number in range(count)]
+    for account in accounts:
+        for item in (
+            fill(account, "BUY", 1, 100, kind="FUTURE"),
+            msgspec.structs.replace(fill(account, "SELL", 1, 5, days=1), instrument="S"),
+        ):
+            rules.apply(item, Place(P, 0, 0, NOON), Outbox())
+    return tables, accounts
 
-    def send(item: AccountEventItem) -> list[Record]:
-        outbox = Outbox()
-        rules.apply(item, Place(P, 0, 0, NOON), outbox)
-        return outbox.items.get((ACCOUNT_COMMANDS, P), [])
 
-    send(tick(NOON))
-    send(future())
-    send(mark(110))
-    for number in range(count):
-        send(fill(f"{number:04}", "BUY", 1, 100, kind="FUTURE"))
-        send(msgspec.structs.replace(fill(f"{number:04}", "SELL", 1, 5, days=1), instrument="S"))
-    said: list[Any] = []
-    for _ in range(4):
-        said.append(send(tick(NOON + 3 * NANOSECONDS_PER_DAY + len(said))))
-        send(mark(120))
-    assert [len(items) for items in said] == [SETTLEMENTS_PER_RECORD, SETTLEMENTS_PER_RECORD, 20, 0]
-    settled = [item for items in said for item in items if isinstance(item, VariationSettled)]
-    assert [item.account for item in settled] == [f"{number:04}" for number in range(count)]
-    assert {item.mark_price_ticks for item in settled} == {110}
+def send(tables: SettlementTables, offset: int, *items: AccountEventItem) -> list[Any]:
+    """What settlement, made anew from its tables, says of one record."""
+    rules, outbox = Settlement(tables, COUNTS, P), Outbox()
+    for index, item in enumerate(items):
+        rules.apply(item, Place(P, offset, index, item.at_ns), outbox)
     check_settlement(tables)
+    return outbox.items.get((SETTLEMENT_EVENTS, P), [])
+
+
+def test_many_holders_are_settled_over_several_records() -> None:
+    """One record holds so many settlements at most; ticks go on, receipts first, at the session's mark."""
+    tables, accounts = holders(SETTLEMENTS_PER_RECORD + 10)
+    said = [send(tables, 1, ended(110))]
+    monday = NOON + 3 * NANOSECONDS_PER_DAY
+    said += [send(tables, offset, mark(120), tick(monday + offset)) for offset in range(2, 6)]
+    settled = [
+        (
+            sum(isinstance(it, VariationSettled) for it in items),
+            sum(isinstance(it, CashReleased) for it in items),
+        )
+        for items in said
+    ]
+    full = SETTLEMENTS_PER_RECORD
+    assert settled == [(full, 0), (0, full), (10, 10), (0, 0), (0, 0)]
+    varied = [it for items in said for it in items if isinstance(it, VariationSettled)]
+    assert [it.account for it in varied] == accounts
+    assert {(it.mark_price_ticks, it.amount_minor) for it in varied} == {(110, 10)}
+    assert not tables.variations
+
+
+def test_sessions_that_end_in_one_record_share_its_budget() -> None:
+    """A tick at which many futures' sessions end makes a record of settlement's no longer than one of them."""
+    tables, accounts = holders(SETTLEMENTS_PER_RECORD - 10)
+    rules = Settlement(tables, COUNTS, P)
+    for account in accounts:
+        other = msgspec.structs.replace(fill(account, "BUY", 1, 100, kind="FUTURE"), instrument="Y")
+        rules.apply(other, Place(P, 0, 0, NOON), Outbox())
+    said = [send(tables, 1, ended(110), msgspec.structs.replace(ended(90), instrument="Y"))]
+    said.append(send(tables, 2, tick(END)))
+    counts = [sum(isinstance(it, VariationSettled) for it in items) for items in said]
+    assert counts == [SETTLEMENTS_PER_RECORD, len(accounts) - 10]
+
+
+def test_a_fill_finds_its_position_varied() -> None:
+    """Who must wait for his variation gets it before his next fill; who opens meanwhile waits for none."""
+    tables, accounts = holders(SETTLEMENTS_PER_RECORD + 2)
+    last, newcomer = accounts[-1], "9999"
+    send(tables, 1, ended(110))
+    said = send(tables, 2, fill(last, "SELL", 2, 130, kind="FUTURE", trade=7))
+    assert names(said)[:3] == ["VariationSettled", "Posting", "PositionChanged"]
+    assert (said[0].mark_price_ticks, said[0].amount_minor) == (110, 10)
+    assert tables.positions[last, "X"].open_cost_minor == -130
+    assert tables.balances[last, "USD"].cash_minor == 5 + 10 + 20
+    send(tables, 3, fill(newcomer, "BUY", 1, 105, kind="FUTURE", trade=8))
+    said = send(tables, 4, tick(END + 1))
+    assert [it.account for it in said if isinstance(it, VariationSettled)] == accounts[-2:-1]
+    assert tables.positions[newcomer, "X"].open_cost_minor == 105
+    assert not tables.variations
+
+
+def test_a_session_end_behind_another_takes_both() -> None:
+    """Who still waits when the next session ends gets the variation of both in one."""
+    tables, accounts = holders(SETTLEMENTS_PER_RECORD + 1)
+    send(tables, 1, ended(110))
+    send(tables, 2, ended(130, days=1))
+    said = send(tables, 3, tick(END + NANOSECONDS_PER_DAY))
+    assert [(it.account, it.amount_minor) for it in said if isinstance(it, VariationSettled)] == [
+        (accounts[-1], 30)
+    ]
+    assert {tables.positions[it, "X"].open_cost_minor for it in accounts} == {130}
+
+
+def test_every_item_of_the_inbox_has_a_handler() -> None:
+    """Whatever stands in account-events is handled, and nothing else is."""
+    assert set(HANDLERS) == set(get_args(AccountEventItem))

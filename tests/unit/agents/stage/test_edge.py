@@ -101,3 +101,11 @@ def test_what_is_not_owned_is_not_decided(edge: Edge, group: Group) -> None:
     assert gate.seen == [(ACME, 1, 0)]
     assert edge.next_offsets == {}
     assert group.places[TP(ACME, 1)] == 1
+
+
+def test_an_edge_without_partitions_commits_nothing(edge: Edge, group: Group) -> None:
+    """An edge that is stopped between two assignments has no place to store: a commit of none would be an error."""
+    edge.fold(batch(ORDERS, 0, 5))
+    edge.release()
+    edge.close()
+    assert group.commits == 1

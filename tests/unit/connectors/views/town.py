@@ -24,6 +24,7 @@ from schemas.envelopes import AccountCommands, ControlCommands
 from schemas.partitioner import partition_of
 from schemas.reference import Account, Instrument, Limits
 from schemas.topics import ACCOUNT_COMMANDS, BY_NAME, CONTROL, PartitionCounts
+from tables.checkpointed.rows import Rows
 from tests.simulation.memory import Log, MemoryDisk, MemoryWorld
 
 STAGES = (CONTROL_STAGE, RISK_STAGE, MATCHING_STAGE, SETTLEMENT_STAGE)
@@ -147,7 +148,12 @@ class Map:
 
 def hosted(*workers: Partitions) -> list[Hosted]:
     """Stages that have all that they were assigned."""
-    return [Hosted(worker.stage.name, lambda: None, worker) for worker in workers]
+    return [Hosted(worker.stage.name, lambda: None, worker, tables=tables_of(worker)) for worker in workers]
+
+
+def tables_of(worker: Partitions) -> dict[str, Rows[Any, Any]]:
+    """What the Faust tables of a worker show."""
+    return {it.name: Rows(it, worker) for it in worker.stage.tables().sections.values()}
 
 
 @asynccontextmanager

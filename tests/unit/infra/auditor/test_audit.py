@@ -16,6 +16,7 @@ from schemas import events as e
 from schemas import settlement_events as s
 from schemas.control_events import CommandApplied
 from schemas.envelopes import SkippedRecord
+from schemas.maximums import NANOSECONDS_PER_DAY
 from schemas.topics import (
     ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
@@ -125,6 +126,12 @@ def touch_last_level(log: MemoryLog) -> None:
     )
 
 
+def cheapen_future(log: MemoryLog) -> None:
+    """A fill of the future is told at another price than it was settled at."""
+    cheaper = change(e.OrderFilled, last_price_ticks=lambda price: price - 1)
+    forge(log, ACCOUNT_EVENTS, lambda it: cheaper(it) if getattr(it, "instrument", "") == "GAS" else None)
+
+
 SPOILED: dict[str, tuple[Callable[[MemoryLog], object], str]] = {
     "a byte is changed": (lambda log: touch(log, (TRADES, 0), 5, flip), "contiguous"),
     "a record is lost": (lambda log: log.records[TRADES, 0].pop(5), "contiguous"),
@@ -224,6 +231,23 @@ SPOILED: dict[str, tuple[Callable[[MemoryLog], object], str]] = {
         lambda log: forge(log, SETTLEMENT_EVENTS, change(s.VariationSettled, amount_minor=plus_one)),
         "positions are what",
     ),
+    "a variation is never posted": (
+        lambda log: forge(log, SETTLEMENT_EVENTS, lose(s.VariationSettled)),
+        "postings are numbered",
+    ),
+    "a variation is of another session": (
+        lambda log: forge(log, SETTLEMENT_EVENTS, change(s.VariationSettled, session_end_ns=plus_one)),
+        "variations are of sessions",
+    ),
+    "a session ends at two marks": (
+        lambda log: forge(log, ACCOUNT_EVENTS, change(e.SessionEnded, mark_price_ticks=plus_one)),
+        "a session's end is told",
+    ),
+    "a partition misses a session's end": (
+        lambda log: forge(log, ACCOUNT_EVENTS, lose(e.SessionEnded)),
+        "a session's end is told",
+    ),
+    "a future costs another price": (cheapen_future, "futures cost what"),
     "a receipt is released short": (
         lambda log: forge(
             log, SETTLEMENT_EVENTS, change(s.CashReleased, amount_minor=lambda amount: amount - 1)
@@ -323,6 +347,16 @@ def test_what_is_under_way_is_named() -> None:
         find_cut(engine.log, ENV, COUNTS, 0)
 
 
+def test_garbage_that_no_stage_has_passed_is_named() -> None:
+    """A record that its stage cannot have read ends the wait for quiet with its place, and with what steps over it."""
+    engine = traded(7, 300)
+    offset = len(engine.log.records[ACCOUNT_COMMANDS, 1])
+    engine.append((ACCOUNT_COMMANDS, 1), b"garbage")
+    named = rf"account-commands 1 at {offset} cannot be decoded .* `trading skip risk 1 {offset}`"
+    with pytest.raises(AuditError, match=named):
+        find_cut(engine.log, ENV, COUNTS, 0)
+
+
 def test_what_ticks_do_behind_the_cut_is_left_out() -> None:
     """Ticks that some stages have done and checkpointed, and others not, break nothing."""
     engine = traded(8, 300)
@@ -333,6 +367,33 @@ def test_what_ticks_do_behind_the_cut_is_left_out() -> None:
         assert broken(audited(engine.log)) == {}
     engine.checkpoint()
     assert broken(audited(engine.log)) == {}
+
+
+def test_a_session_end_half_worked_off_is_no_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions that still wait for their variation at the cut count as if they had it, from a snapshot too."""
+    for module in ("agents.rules.settlement.journal", "agents.rules.risk.desk"):
+        monkeypatch.setattr(f"{module}.SETTLEMENTS_PER_RECORD", 1)
+    engine = traded(11)
+    engine.now_ns += NANOSECONDS_PER_DAY
+    engine.control(commands.SetMark(command_id="m", instrument="GAS", price_ticks=104, at_ns=engine.now_ns))
+    engine.tick()
+    engine.pump()
+    engine.checkpoint()
+    waiting = {
+        stage
+        for (stage, _), fold in engine.folds.items()
+        if isinstance(fold.tables, RiskTables | SettlementTables) and fold.tables.variations
+    }
+    assert waiting == {"risk", "settlement"}
+    cut = find_cut(engine.log, ENV, COUNTS, 0)
+    audit = Audit(engine.log, cut, Report())
+    audit.read()
+    snapshot = Snapshot.take(engine.log, cut, audit.resume)
+    assert broken(audited(engine.log)) == {}
+    trade_at_random(engine, 12, 100, "again")
+    engine.checkpoint()
+    assert broken(audited(engine.log)) == {}
+    assert broken(audited(engine.log, snapshot)) == {}
 
 
 def test_snapshot_goes_on() -> None:
