@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from faust.types import TP
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
@@ -42,7 +44,10 @@ log = logging.getLogger(__name__)
 
 OWNERSHIP: Final = TP(SEALS, 0)
 LOOK_INTERVAL_S: Final = 10.0  # how often quiet partitions and new topics are looked for
+TIMEOUT_S: Final = 30.0
 MS_PER_S: Final = 1000
+Choice = Callable[[Mapping[str, int]], Iterable[tuple[str, int]]]
+"""From the topics that there are, with their counts of partitions, those topic-partitions that are sealed."""
 LEISURELY: Final = {  # nobody waits for a seal: few large fetches cost broker and worker least
     "fetch.min.bytes": 1_000_000,
     "fetch.wait.max.ms": 1_000,
@@ -192,10 +197,21 @@ class Sealer:
     def _keep(self) -> None:
         try:
             while not self._is_done.wait(LOOK_INTERVAL_S):
-                self.close_quiet()
-                self.find_new()
+                self._look()
         except Exception as error:  # noqa: BLE001 - whatever it is, sealing starts anew from the last seals
             self._on_death(error)
+
+    def _look(self) -> None:
+        try:
+            self.close_quiet()
+            self.find_new()
+        except (
+            KafkaException,
+            TimeoutError,
+        ) as error:  # nothing was changed yet, and the broker may come back
+            log.warning(
+                "the broker does not answer, and is asked again in %.0f s: %s", LOOK_INTERVAL_S, error
+            )
 
 
 @contextmanager
@@ -224,14 +240,16 @@ class KafkaSurroundings:
     """The log on Kafka."""
 
     def __init__(
-        self,
-        journal: Changelog,
-        outputs: Outputs,
-        reader: LogReader,
-        places: Callable[[], Iterable[tuple[str, int]]],
+        self, journal: Changelog, outputs: Outputs, reader: LogReader, admin: AdminClient, choose: Choice
     ) -> None:
-        """``journal`` is that of `seals`; ``places`` asks the broker for what is sealed."""
-        self.journal, self.places, self._outputs, self._reader = journal, places, outputs, reader
+        """``journal`` is that of `seals`; ``choose`` says what is sealed of the topics that there are."""
+        self.journal, self._outputs, self._reader = journal, outputs, reader
+        self._admin, self._choose = admin, choose
+
+    def places(self) -> Iterable[tuple[str, int]]:
+        """Asks the broker; KafkaException where it does not answer."""
+        topics = self._admin.list_topics(timeout=TIMEOUT_S).topics
+        return self._choose({name: len(topic.partitions) for name, topic in topics.items()})
 
     def bounds(self, place: TP) -> Bounds:
         """What can be read of a place."""

@@ -14,6 +14,7 @@ from typing import Final
 
 import click
 import msgspec
+from confluent_kafka.admin import AdminClient
 
 from agents.audit import LEISURELY, KafkaSurroundings, Sealer
 from agents.control import clock
@@ -33,7 +34,7 @@ from connectors.views.worker import Hosted
 from infra.processes import free_ports
 from infra.sealing import keys
 from infra.settings import Settings
-from infra.topics_admin import existing, sealed
+from infra.topics_admin import sealed
 from infra.workers import FIRST_REPLICA, Worker
 from schemas.topics import SEALS, PartitionCounts
 from tables.checkpointed.changelog import KafkaChangelog
@@ -195,7 +196,8 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         KafkaChangelog(kafka, LogReader(kafka), SEALS, 0),
         Outputs(kafka),
         LogReader(kafka),
-        lambda: sealed(settings, existing(settings)),
+        AdminClient(kafka),
+        partial(sealed, settings),
     )
     sealer = Sealer(world, signer, death.die)
     ours = msgspec.structs.replace(

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from infra.cli import main
 from infra.commands.kafka import engine_log
@@ -103,6 +106,38 @@ def test_chain_holds_through_every_death(sealed: Engine) -> None:
     trades = next(it for it in answer["places"] if it["topic"] == TRADES)
     assert (trades["records_checked"], trades["unsealed_records"]) == (MINUTES * PER_MINUTE, 0)
     assert "Every seal holds." in CliRunner().invoke(main, ["audit", "verify"]).stdout
+
+
+def test_views_tell_the_age_of_each_chain(sealed: Engine) -> None:
+    """Prometheus gets the age of each topic-partition's last seal, and how long records wait for one."""
+    place = {"topic": TRADES, "partition": "0"}
+
+    def sample(name: str) -> float | None:
+        families = text_string_to_metric_families(get(f"{sealed.views['audit']}/metrics"))
+        samples = [it for family in families for it in family.samples]
+        return next((it.value for it in samples if it.name == name and it.labels == place), None)
+
+    def are_told() -> bool:
+        sealed.step()
+        return sealed.supervisor.all_ready() and sample("trading_seals") == MINUTES
+
+    assert wait_until(are_told, TIMEOUT_S)
+    age_s, waits_s = sample("trading_seal_age_seconds"), sample("trading_unsealed_seconds")
+    assert age_s is not None
+    assert 25 * 60 < age_s < 60 * 60, "half an hour of log time ago"
+    assert waits_s == 0
+    stages = json.loads(get(f"{sealed.views['audit']}/stages"))["stages"]
+    rows = {(it["topic"], it["partition"]): it for it in stages[0]["partitions"]}
+    assert rows[TRADES, 0]["next_offset"] == MINUTES * PER_MINUTE
+
+
+def get(url: str) -> str:
+    """What a view answers; nothing while it is down."""
+    try:
+        with urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  (an address of our own, on loopback)
+            return str(answer.read().decode())
+    except URLError:
+        return ""
 
 
 def test_changes_of_the_brokers_files_are_named(sealed: Engine) -> None:
