@@ -135,6 +135,7 @@ class Settings(BaseSettings):
         "risk",
         "matching",
         "settlement",
+        "audit",
     )
     """Processes of `trading up`, a JSON list of STAGE+STAGE@REPLICA#NUMBER: ["control+intake", "risk@b"]."""
     restart_backoff_ms: Annotated[int, Field(ge=0, le=60_000)] = 250

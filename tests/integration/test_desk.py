@@ -236,6 +236,24 @@ def test_every_deed_is_in_audit_before_and_after(traded: Engine, monkeypatch: py
 
 
 @pytest.mark.usefixtures("traded")
+def test_trail_tells_an_orders_story_by_either_name() -> None:
+    """From the order as it came to its confirmation, each item with its place; the same by the order's id."""
+    story = asked("audit", "trail", "--order", "bob/1")
+    kinds = [it["item"]["type"] for it in story]
+    assert kinds[0] == "PlaceOrder"
+    assert {"EnterOrder", "OrderAccepted", "OrderFilled", "Trade", "TradeConfirmed", "Posting"} <= set(kinds)
+    assert story[0]["topic"] == "orders"
+    order_id = next(it["item"]["order_id"] for it in story if it["item"]["type"] == "OrderAccepted")
+    assert asked("audit", "trail", "--order", str(order_id)) == story
+    trade_id = next(it["item"]["trade_id"] for it in story if it["item"]["type"] == "Trade")
+    told = trading("audit", "trail", "--trade", str(trade_id)).stdout
+    assert "TradeConfirmed" in told
+    assert "trades/" in told
+    assert "the log says nothing of account nobody" in refused("audit", "trail", "--account", "nobody")
+    assert "name one of --order" in refused("audit", "trail")
+
+
+@pytest.mark.usefixtures("traded")
 def test_halt_and_mark_name_their_instrument() -> None:
     """A halt and a mark are applied to an instrument that there is, and refused for one that there is not."""
     assert asked("halt", "--instrument", "X")["outcome"] == "applied"
