@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from infra.sealing import keys
 from infra.sealing.findings import Verification
 from infra.settings import Settings
 from infra.topics_admin import sealed
+from infra.trail import Step, trail_of_account, trail_of_order, trail_of_trade
 
 SOURCES: Final[dict[str, Callable[[Settings], AbstractContextManager[Log]]]] = {"kafka": engine_log}
 """Where records come from: whatever gives a `Log`."""
@@ -146,7 +147,7 @@ def verify(
 def trail(*, source: str, order: str | None, account: str | None, trade: int | None, as_json: bool) -> None:
     """Tell all that the log says of one order, account or trade, in its order, each with its place.
 
-    A place is topic/partition/offset/index of the item in its record; `sealed` is the number of the seal over it.
+    A place is topic/partition/offset/index of the item in its record; behind it stands the seal that covers it.
     Prices are in ticks, quantities in lots, money in minor units, as they stand in the log.
 
     \b
@@ -154,8 +155,6 @@ def trail(*, source: str, order: str | None, account: str | None, trade: int | N
       trading audit trail --order alice/17
       trading audit trail --trade 42 --json
     """  # noqa: D301
-    from infra.trail import trail_of_account, trail_of_order, trail_of_trade
-
     if sum(it is not None for it in (order, account, trade)) != 1:
         raise OperatorError("name one of --order, --account and --trade")
     settings = Settings.load()
@@ -171,13 +170,8 @@ def trail(*, source: str, order: str | None, account: str | None, trade: int | N
     if as_json:
         click.echo(json.dumps([_step(it) for it in steps]))
         return
-    table = Table("time", "place", "sealed", "what", "says", box=None, pad_edge=False)
-    for it in steps:
-        fields = ", ".join(f"{name}={value}" for name, value in _fields(it.item).items())
-        place = f"{it.topic}/{it.partition}/{it.offset}/{it.index}"
-        seal = "-" if it.seal is None else str(it.seal)
-        table.add_row(moment(it.time_ms * NS_PER_MS)[:-7] + "Z", place, seal, type(it.item).__name__, fields)
-    Console(soft_wrap=True).print(table, highlight=False, markup=False)
+    for line in _lines(steps):
+        click.echo(line)
 
 
 def _order(text: str) -> int | tuple[str, str]:
@@ -196,7 +190,25 @@ def _places(settings: Settings, log: Log, topics: tuple[str, ...]) -> list[Place
     return [place for place in every if not topics or place[0] in topics]
 
 
-def _step(step: Any) -> dict[str, Any]:
+def _lines(steps: Sequence[Step]) -> Iterator[str]:
+    """A line an item, in columns: time, place, its seal, what it is, what it says."""
+    rows = [
+        (
+            moment(it.time_ms * NS_PER_MS)[:-7] + "Z",
+            f"{it.topic}/{it.partition}/{it.offset}/{it.index}",
+            "unsealed" if it.seal is None else f"seal {it.seal}",
+            type(it.item).__name__,
+            " ".join(f"{name}={value}" for name, value in _fields(it.item).items()),
+        )
+        for it in steps
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *columns, fields in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(columns, widths, strict=True))
+        yield f"{'  '.join(cells)}  {fields}"
+
+
+def _step(step: Step) -> dict[str, Any]:
     return {
         "topic": step.topic,
         "partition": step.partition,

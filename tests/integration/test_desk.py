@@ -249,7 +249,7 @@ def test_trail_tells_an_orders_story_by_either_name() -> None:
     told = trading("audit", "trail", "--trade", str(trade_id)).stdout
     assert "TradeConfirmed" in told
     assert "trades/" in told
-    assert "the log says nothing of account nobody" in refused("audit", "trail", "--account", "nobody")
+    assert "the log says nothing of account stranger" in refused("audit", "trail", "--account", "stranger")
     assert "name one of --order" in refused("audit", "trail")
 
 
