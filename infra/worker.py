@@ -206,6 +206,7 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         replica=FIRST_REPLICA,
         worker=f"{config.replica}{config.worker}",  # each is a member of that one group
         driver="thread",
+        edge_pace_s=0.0,  # its fetches are large already: a pause for each 500 records would bound it
     )
     app = StageApp("audit", ours, death)
     app.own(sealer)
