@@ -41,6 +41,10 @@ COMMANDS: Final = {
         "Apply, show, restart the connectors; skip what one cannot store.",
     ),
     "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
+    "audit": (
+        "infra.commands.audit:audit",
+        "Prove that the log is as it was sealed; tell one order's story.",
+    ),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
     "db": ("infra.commands.db:db", "Make and keep the tables in Postgres."),

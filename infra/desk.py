@@ -1,17 +1,22 @@
-"""The desk's line to a running engine: commands go to their inbox, and each waits for its outcome."""
+"""The desk's line to a running engine: commands go to their inbox, and each waits for its outcome.
+
+Each command is an act of whoever asks: it is in `audit` before it is sent, and again with its outcome.
+"""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
+from infra.acts import Actor, Deed, deed_of
 from infra.errors import OperatorError
 from infra.settings import KafkaConfig
 from infra.tail import consumer_at_end
 from schemas import codec
+from schemas.audit import Act
 from schemas.commands import CashCommand, ControlCommand, Tick
 from schemas.control_events import CommandApplied
 from schemas.envelopes import AccountCommands, ControlCommands
@@ -20,6 +25,7 @@ from schemas.partitioner import partition_of
 from schemas.topics import (
     ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
+    AUDIT,
     BY_NAME,
     CONTROL,
     CONTROL_EVENTS,
@@ -32,6 +38,14 @@ Outcome = CommandApplied | CommandRefused | CashDeposited | CashWithdrawn
 _Key = tuple[int, str, str]
 """The account partition that a cash command or a sweep is answered by (-1: control), account, command id."""
 _BY_CONTROL: Final = -1
+States = Callable[[Any], tuple[Any, Any]]
+"""Gives the state before and after a command of what it changed; asked once it was applied, so it may take time."""
+_REPEAT: Final = "a repeat of this command id: it was applied at the first time"
+
+
+def unknown_states(_command: Any) -> tuple[Any, Any]:
+    """For commands that nobody knows the states of."""
+    return None, None
 
 
 class NoOutcomeError(OperatorError):
@@ -45,7 +59,16 @@ class Desk:
     not answer at once.
     """
 
-    def __init__(self, kafka: KafkaConfig, counts: PartitionCounts, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        counts: PartitionCounts,
+        timeout_s: float = TIMEOUT_S,
+        actor: Actor | None = None,
+    ) -> None:
+        """Without an ``actor`` (a benchmark, a demo) no acts are written."""
+        self._actor = actor
+        self._refused: list[str] = []
         self._counts, self._timeout_s = counts, timeout_s
         self._producer = Producer({**kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 1})
         topics = [(name, counts.of(BY_NAME[name])) for name in (CONTROL_EVENTS, ACCOUNT_EVENTS)]
@@ -60,7 +83,7 @@ class Desk:
     ) -> None:
         self._consumer.close()
 
-    def control(self, commands: Sequence[ControlCommand]) -> list[Outcome]:
+    def control(self, commands: Sequence[ControlCommand], states: States = unknown_states) -> list[Outcome]:
         """Sends commands to control and returns their outcomes, in their order.
 
         Raises:
@@ -68,9 +91,11 @@ class Desk:
 
         """
         assert not any(isinstance(command, Tick) for command in commands), "nobody answers the clock"
+        deeds = self._ask(commands)
         for items in _parts(_stamped(commands)):
             self._producer.produce(CONTROL, codec.encode(ControlCommands(items=items)), None, 0)
-        return self._outcomes([(_BY_CONTROL, "", it.command_id) for it in commands])  # type: ignore[union-attr]
+        keys: list[_Key] = [(_BY_CONTROL, "", it.command_id) for it in commands]  # type: ignore[union-attr]
+        return self._told(deeds, commands, keys, states)
 
     def cash(self, commands: Sequence[CashCommand]) -> list[Outcome]:
         """Sends deposits and withdrawals to their accounts' inbox and returns their outcomes, in their order.
@@ -79,6 +104,7 @@ class Desk:
             NoOutcomeError: the engine did not answer all of them in time.
 
         """
+        deeds = self._ask(commands)
         by_partition: dict[int, list[CashCommand]] = {}
         for command in _stamped(commands):
             by_partition.setdefault(self._partition(command.account), []).append(command)
@@ -86,7 +112,8 @@ class Desk:
             for items in _parts(group):
                 value = codec.encode(AccountCommands(items=items))
                 self._producer.produce(ACCOUNT_COMMANDS, value, None, partition)
-        return self._outcomes([(self._partition(it.account), it.account, it.command_id) for it in commands])
+        keys = [(self._partition(it.account), it.account, it.command_id) for it in commands]
+        return self._told(deeds, commands, keys, unknown_states)
 
     def swept(self, command_id: str, account: str | None) -> int:
         """Waits until a kill or a mass cancel that control applied is done, and gives how many orders it cancelled.
@@ -104,6 +131,46 @@ class Desk:
                 " they go, and new ones are refused, as soon as risk and matching run; see `trading status`"
             ) from error
         return sum(it.count for it in done)
+
+    def _ask(self, commands: Sequence[Any]) -> list[Deed]:
+        """Writes down what is about to be asked for."""
+        deeds = [deed_of(command) for command in commands]
+        self._write([self._actor.act(deed, "ASKED") for deed in deeds] if self._actor else [])
+        return deeds
+
+    def _told(
+        self, deeds: Sequence[Deed], commands: Sequence[Any], keys: Sequence[_Key], states: States
+    ) -> list[Any]:
+        """Waits for the outcomes, and writes them down."""
+        actor = self._actor
+        try:
+            outcomes = self._outcomes(keys)
+        except NoOutcomeError:
+            if actor is not None:
+                self._write(
+                    [_known(actor, *it) for it in zip(deeds, map(self._answers.get, keys), strict=True)]
+                )
+            raise
+        if actor is not None:
+            for deed, command, outcome in zip(deeds, commands, outcomes, strict=True):
+                if not isinstance(outcome, CommandRefused) and not outcome.possible_resend:
+                    deed.before, deed.after = states(command)
+            self._write([_known(actor, *it) for it in zip(deeds, outcomes, strict=True)])
+        return outcomes
+
+    def _write(self, acts: Sequence[Act]) -> None:
+        for act in acts:
+            self._producer.produce(AUDIT, codec.encode(act), act.operator, 0, on_delivery=self._on_delivery)
+        if acts and (self._producer.flush(self._timeout_s) or self._refused):
+            why = self._refused[0] if self._refused else f"no answer within {self._timeout_s:.0f} s"
+            raise NoOutcomeError(
+                f"Kafka did not take the record of {acts[0].action} ({acts[0].outcome}) into {AUDIT}: {why}."
+                f" {'Nothing was asked for' if acts[0].outcome == 'ASKED' else 'What was asked for stands'}"
+            )
+
+    def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._refused.append(error.str())
 
     def _partition(self, account: str) -> int:
         return partition_of(account, self._counts.accounts)
@@ -145,6 +212,16 @@ def _answers(at: int, envelope: Any) -> Iterable[tuple[_Key, Any]]:
                 yield (at, item.account or "", item.command_id), item
             case _:
                 pass  # of no concern to an operator who waits
+
+
+def _known(actor: Actor, deed: Deed, outcome: Outcome | None) -> Act:
+    match outcome:
+        case None:
+            return actor.act(deed, "UNKNOWN", "no outcome came in time")
+        case CommandRefused():
+            return actor.act(deed, "REFUSED", f"{outcome.reason}: {outcome.detail}".removesuffix(": "))
+        case _:
+            return actor.act(deed, "APPLIED", _REPEAT if outcome.possible_resend else None)
 
 
 def _stamped(commands: Iterable[Any]) -> list[Any]:

@@ -9,6 +9,7 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.jars import OnProgress, cache_folder, fetch, locked, to_download
 from infra.errors import OperatorError
 from infra.processes import LOOPBACK, POLL_S, FolderLock, PortError, free_ports, is_free, wait_until
+from infra.sealing import keys
 from infra.settings import PORT_MAX, Settings
 from infra.sinks.servers import SinkServers, needed_jars
 from infra.supervisor import Program, State, Supervisor, answers
@@ -87,6 +88,7 @@ class Engine:
             if self.sinks:
                 self._report("starting the sinks' servers")
                 self.sinks.start()
+            self._ensure_key()
             self._report("starting the workers")
             self.supervisor.start()
             self._wait_until_ready()
@@ -133,6 +135,14 @@ class Engine:
         if said := to_download(jars, cache):
             self._report(f"downloading, once, into {cache}: {said}")
         fetch(jars, cache, on_jar)
+
+    def _ensure_key(self) -> None:
+        if any("audit" in Worker.parse(text).stages for text in self.settings.workers):
+            made = keys.ensure(self.settings)
+            if made is not None:
+                self._report(
+                    f"made the key that seals the log: {made.key_id} ({keys.key_file(self.settings)})"
+                )
 
     def _wait_until_ready(self) -> None:
         def ready_or_down() -> bool:

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Folder of all that is kept: the embedded broker's data, the stages' stores, the processes' logs."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe messages that are logged: DEBUG, INFO, WARNING or ERROR."""
+    operator: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")] | None = None
+    """Who acts, for the audit, up to 64 printable characters without blanks; the user of the system unless told."""
 
     embedded_broker: bool = True
     """Whether `trading up` runs its own broker; false to use the cluster at kafka_bootstrap."""
@@ -139,6 +141,13 @@ class Settings(BaseSettings):
     edge_pace_ms: Annotated[float, Field(ge=0, le=1_000)] = 4.0
     """Time between two batches of an edge, in ms: commands that come faster travel in one record; 0 waits for none."""
 
+    audit_key_file: Path | None = None
+    """PEM file of the Ed25519 key that seals the log; data_folder/audit/seal.key unless told."""
+    audit_key: SecretStr | None = None
+    """That key itself, PEM, where a secret store puts it into the environment; goes before the file."""
+    audit_also: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ("kafkasql-journal",)
+    """Topics beside the engine's own that are sealed where they exist, a JSON list: the registry's journal."""
+
     views_host: str = "127.0.0.1"
     """Address the views bind to; anything but loopback needs views_token."""
     views_advertised_host: str | None = None
@@ -154,6 +163,7 @@ class Settings(BaseSettings):
         "risk",
         "matching",
         "settlement",
+        "audit",
     )
     """Processes of `trading up`, a JSON list of STAGE+STAGE@REPLICA#NUMBER: ["control+intake", "risk@b"]."""
     restart_backoff_ms: Annotated[int, Field(ge=0, le=60_000)] = 250

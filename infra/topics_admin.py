@@ -1,6 +1,6 @@
 """Makes the engine's topics on a cluster, and refuses a cluster on which they are others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -10,7 +10,7 @@ from confluent_kafka.cimpl import NewTopic
 from infra.errors import OperatorError
 from infra.processes import wait_until
 from infra.settings import Settings
-from schemas.topics import FLAT_TOPICS, TOPICS, PartitionCounts, orders_of
+from schemas.topics import FLAT_TOPICS, TOPICS, PartitionCounts, is_sealed, orders_of
 
 TIMEOUT_S = 20
 # In production a record is acknowledged when two of three brokers have it.
@@ -34,6 +34,19 @@ def wanted(settings: Settings) -> tuple[Wanted, ...]:
     counts = PartitionCounts(accounts=settings.account_partitions, books=settings.book_partitions)
     topics = (*TOPICS, *FLAT_TOPICS, *map(orders_of, settings.clients))
     return tuple(Wanted(topic.name, counts.of(topic), topic.config) for topic in topics)
+
+
+def sealed(settings: Settings, there: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """The topic-partitions that audit seals: the engine's, and those of the setting `audit_also` that exist.
+
+    ``there`` has the count of partitions of each topic that exists.
+    """
+    names = [topic.name for topic in (*TOPICS, *map(orders_of, settings.clients)) if is_sealed(topic)]
+    return tuple(
+        (name, partition)
+        for name in (*names, *settings.audit_also)
+        for partition in range(there.get(name, 0))
+    )
 
 
 def existing(settings: Settings) -> dict[str, int]:

@@ -13,7 +13,10 @@ from importlib import import_module
 from typing import Final
 
 import click
+import msgspec
+from confluent_kafka.admin import AdminClient
 
+from agents.audit import LEISURELY, KafkaSurroundings, Sealer
 from agents.control import clock
 from agents.intake import Intake
 from agents.order_states import order_states_stage
@@ -22,24 +25,29 @@ from agents.stage.app import StageApp
 from agents.stage.config import StageConfig
 from agents.stage.death import Death
 from agents.stage.edge import Edge, Gate
-from agents.stage.errors import StageError
+from agents.stage.errors import StageError, StartRefused
 from agents.stage.fold import Stage
 from agents.stage.kafka_world import KafkaWorld, check_topics
+from agents.stage.outputs import Outputs
 from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
 from connectors.views.worker import Hosted
 from infra.processes import free_ports
+from infra.sealing import keys
 from infra.settings import Settings
-from infra.workers import Worker
-from schemas.topics import FLAT_TOPICS, ORDER_STATES, TOPICS, PartitionCounts, orders_of
+from infra.topics_admin import sealed
+from infra.workers import FIRST_REPLICA, Worker
+from schemas.topics import FLAT_TOPICS, ORDER_STATES, SEALS, TOPICS, PartitionCounts, orders_of
+from tables.checkpointed.changelog import KafkaChangelog
+from tables.checkpointed.reader import LogReader
 from tables.declared import declare
 
-STAGES: Final = ("control", "intake", "risk", "matching", "settlement")
+STAGES: Final = ("control", "intake", "risk", "matching", "settlement", "audit")
 PROJECTIONS: Final = (PROJECTION, ORDER_STATES)  # for databases: nothing in the engine waits for them
 EDGES: Final = ("intake", PROJECTION)
-# By how much (nice): nobody waits for settlement as for the answer to an order, and for rows least of all.
-GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10}
+# By how much (nice): nobody waits for settlement as for the answer to an order, for rows and seals least of all.
+GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10, "audit": 10}
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -114,7 +122,7 @@ async def _run(
     apps = {}
     for name in stages:
         try:
-            apps[name] = await asyncio.to_thread(make_app, name, config, death(name))
+            apps[name] = await asyncio.to_thread(make_app, name, config, settings, death(name))
         except StageError as error:
             death(name).die(error)
     watching = _watch_sinks(settings) if settings.sinks and PROJECTION in stages else None
@@ -152,6 +160,7 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
             app.owner if isinstance(app.owner, Partitions) else None,
             app.owner if isinstance(app.owner, Edge) else None,
             app.tables,
+            app.owner if isinstance(app.owner, Sealer) else None,
         )
         for name, app in apps.items()
     ]
@@ -159,10 +168,12 @@ def _views(apps: Mapping[str, StageApp], config: StageConfig, settings: Settings
     return Views(hosted, config.counts, KafkaCluster(config), token.get_secret_value() if token else None)
 
 
-def make_app(name: str, config: StageConfig, death: Death) -> StageApp:
+def make_app(name: str, config: StageConfig, settings: Settings, death: Death) -> StageApp:
     """The app of a stage; StartRefused where the cluster does not fit the settings."""
     if name in EDGES:
         return _edge(name, config, death)
+    if name == "audit":
+        return _audit(config, settings, death)
     stage = order_states_stage(config.epoch) if name == ORDER_STATES else stage_named(name)
     if stage.is_flat:
         check_topics(dict(config.kafka), config, FLAT_TOPICS)
@@ -191,4 +202,34 @@ def _edge(name: str, config: StageConfig, death: Death) -> StageApp:
     app = StageApp(name, config, death)
     gate: Gate = Projection(config.epoch) if name == PROJECTION else Intake(config.counts.accounts)
     app.own(Edge(name, config, gate, app.committed, app.commit_places, death.die))
+    return app
+
+
+def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
+    """One group for all replicas: whoever owns `seals` seals everything, the others stand by."""
+    try:
+        signer = keys.private(settings)
+    except keys.KeyFault as fault:
+        raise StartRefused(str(fault)) from fault
+    kafka = dict(config.kafka)
+    check_topics(kafka, config, (*TOPICS, *map(orders_of, config.clients)))
+    world = KafkaSurroundings(
+        KafkaChangelog(kafka, LogReader(kafka), SEALS, 0),
+        Outputs(kafka),
+        LogReader(kafka),
+        AdminClient(kafka),
+        partial(sealed, settings),
+    )
+    sealer = Sealer(world, signer, death.die)
+    ours = msgspec.structs.replace(
+        config,
+        kafka=kafka | LEISURELY,
+        replica=FIRST_REPLICA,
+        worker=f"{config.replica}{config.worker}",  # each is a member of that one group
+        driver="thread",
+        edge_pace_s=0.0,  # its fetches are large already: a pause for each 500 records would bound it
+    )
+    app = StageApp("audit", ours, death)
+    app.own(sealer)
+    sealer.assign = app.fetch
     return app

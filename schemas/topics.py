@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from schemas import commands, envelopes, flat
+from schemas import audit, commands, envelopes, flat
 from schemas.maximums import ORDER_BYTES, RECORD_BYTES
 from schemas.record import Record
 
@@ -38,6 +38,9 @@ RISK_EVENTS_FLAT: Final = "risk-events-flat"
 MARKET_DATA_FLAT: Final = "market-data-flat"
 REFERENCE: Final = "reference"
 DEAD_LETTERS_FLAT: Final = "dead-letters-flat"
+AUDIT: Final = "audit"
+SEALS: Final = "seals"
+FINGERPRINTS: Final = "fingerprints"
 
 INBOXES: Final = {
     "control": CONTROL,
@@ -112,6 +115,12 @@ _FOREIGN = (
 _COMPACTED = (
     ("cleanup.policy", "compact"),
     ("delete.retention.ms", str(EVENT_RETENTION_MS)),
+    ("max.message.bytes", str(RECORD_BYTES)),
+)
+# What people did, and the seals over the rest, is little, and must outlast what it speaks of.
+_KEPT = (
+    ("cleanup.policy", "delete"),
+    ("retention.ms", "-1"),
     ("max.message.bytes", str(RECORD_BYTES)),
 )
 # Of an order that closed long ago only the database keeps the last state.
@@ -197,7 +206,10 @@ TOPICS: Final = (
     ),
     _topic(RISK_EVENTS, "account", _ACCOUNTS, (envelopes.RiskEvents,), "risk", "alerts, projection, audit"),
     _topic(DEAD_LETTERS, "source place", _ONE, (envelopes.DeadLetter,), "intake", "operators"),
-    _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _COMPACTED),
+    _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _KEPT),
+    _topic(AUDIT, "operator", _ONE, (audit.Act,), "operators, every edge", "sinks, audit", _KEPT),
+    _topic(SEALS, "topic, partition", _ONE, (audit.Seal,), "audit", "`trading audit verify`, sinks", _KEPT),
+    _topic(FINGERPRINTS, "topic, partition", _ONE, (audit.Fingerprints,), "audit", "`trading audit verify`"),
 )
 
 
@@ -245,6 +257,11 @@ def topic_named(name: str) -> Topic:
     """One of ``TOPICS`` or ``FLAT_TOPICS``, or a client's own; KeyError for any other name."""
     client = client_of(name)
     return BY_NAME[name] if client is None else orders_of(client)
+
+
+def is_sealed(topic: Topic) -> bool:
+    """Whether audit seals it: not what compaction rewrites (others hold its source), nor its own word."""
+    return topic.name not in {SEALS, FINGERPRINTS} and ("cleanup.policy", "delete") in topic.config
 
 
 ANSWERS: Final = "answers"

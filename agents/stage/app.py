@@ -103,6 +103,11 @@ class StageApp(faust.App):
             fold.on_error = self._on_agent_error
         return fold
 
+    def fetch(self, positions: Mapping[TP, int]) -> None:
+        """From now on fetches exactly this; for an owner that finds more to read while it is at work."""
+        assert self._fetcher_thread is not None, "Faust fetches what the group assigns, and nothing else"
+        self._fetcher_thread.assign(positions)
+
     def missing(self) -> str | None:
         """What this worker still waits for; None once all that it was assigned is recovered."""
         if self._taking is None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.topics import ORDERS, PROJECTED, PartitionCounts, inbox_of, orders_of
+from schemas.topics import ORDERS, PROJECTED, SEALS, PartitionCounts, inbox_of, orders_of
 
 KafkaConfig = dict[str, str | int | float | bool]
 
@@ -41,9 +41,14 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.env}-{stage}-{self.replica}"
 
     def inboxes(self, stage: str) -> tuple[str, ...]:
-        """The topics that a stage reads: one; an edge's are many, of intake every client's own too."""
+        """The topics that a stage reads: one; an edge's are many, of intake every client's own too.
+
+        Audit reads all there are; `seals` is what it must own for that.
+        """
         if stage == "intake":
             return (ORDERS, *(orders_of(client).name for client in self.clients))
+        if stage == "audit":
+            return (SEALS,)
         return PROJECTED if stage == "projection" else (inbox_of(stage),)
 
     def changelog(self, stage: str) -> str:

@@ -10,6 +10,9 @@ from typing import Final
 BEFORE_OUTPUTS: Final = "before-outputs"
 BEFORE_COMMIT: Final = "before-commit"
 BEFORE_STORE: Final = "before-store"
+BEFORE_FINGERPRINTS: Final = "before-fingerprints"
+BEFORE_SEALS: Final = "before-seals"
+AFTER_SEALS: Final = "after-seals"
 
 _NAME, _, _COUNT = os.environ.get("TRADING_CRASH_AT", "").partition(":")
 _left = int(_COUNT or 1)

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from agents.audit import Sealer
 from agents.stage.edge import Edge
 from agents.stage.fold import Fold
 from agents.stage.partitions import Partitions
@@ -22,7 +23,7 @@ _CHECKPOINT: Final = "trading_checkpoint_timestamp_seconds"
 
 
 class Hosted(NamedTuple):
-    """A stage of this process, with its ``partitions`` and ``tables``; or the ``edge``, which keeps no state.
+    """A stage of this process, with its ``partitions`` and ``tables``; or the ``edge``, or the ``sealer``.
 
     ``missing`` says what the stage still waits for, None when it has recovered all that it was assigned.
     """
@@ -32,6 +33,7 @@ class Hosted(NamedTuple):
     partitions: Partitions | None = None
     edge: Edge | None = None
     tables: Mapping[str, Mapping[Any, Any]] = {}
+    sealer: Sealer | None = None
 
 
 class Progress(NamedTuple):
@@ -66,6 +68,8 @@ def next_offsets(hosted: Hosted, progress: Mapping[int, Progress]) -> dict[TP, i
     """Where each topic partition that a stage reads here goes on."""
     if hosted.edge is not None:
         return hosted.edge.next_offsets
+    if hosted.sealer is not None:
+        return hosted.sealer.next_offsets
     return {TP(inbox_of(hosted.stage), partition): it.next_offset for partition, it in progress.items()}
 
 

@@ -16,12 +16,15 @@ from schemas import codec, envelopes, events
 from schemas.topics import (
     ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
+    AUDIT,
     BOOK_COMMANDS,
     CONTROL,
     CONTROL_EVENTS,
     DEAD_LETTERS,
+    FINGERPRINTS,
     MARKET_DATA,
     ORDERS,
+    SEALS,
     SETTLEMENT_EVENTS,
     SKIPS,
     TRADES,
@@ -31,7 +34,7 @@ Progress = Callable[[int], object]
 Skipped = frozenset[tuple[str, int, int, int | None]]
 """Stage, partition, offset and index (None: the whole record) of what an operator made a no-op."""
 
-NOT_OF_STAGES: Final = frozenset({ORDERS, DEAD_LETTERS, SKIPS})
+NOT_OF_STAGES: Final = frozenset({ORDERS, DEAD_LETTERS, SKIPS, AUDIT, SEALS, FINGERPRINTS})
 NS_PER_MS: Final = 10**6
 _PARTIAL: Final = "money is not checked: retention has deleted the log's start"
 

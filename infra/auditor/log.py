@@ -51,6 +51,7 @@ class KafkaLog:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """``config`` is librdkafka's, for any client."""
+        self._at: tuple[Place, int] | None = None  # what is fetched now, and from where it goes on
         self._consumer = Consumer(
             {
                 **config,
@@ -91,7 +92,9 @@ class KafkaLog:
     def _fetch(self, place: Place, begin: int, end: int) -> tuple[list[LogRecord], int]:
         """Some records of a span that has any, and where to go on."""
         consumer, records = self._consumer, list[LogRecord]()
-        consumer.assign([TopicPartition(*place, begin)])
+        if self._at != (place, begin):  # else it goes on where it is, with what it has fetched ahead
+            consumer.assign([TopicPartition(*place, begin)])
+            self._at = None
         for _ in range(SILENCE_MAX):
             for message in consumer.consume(min(CHUNK, end - begin), POLL_S):
                 error = message.error()
@@ -101,8 +104,8 @@ class KafkaLog:
                 records.append(LogRecord(offset, stamp, message.key(), message.value()))
             position = consumer.position([TopicPartition(*place)])[0].offset
             if position >= end or records:
-                consumer.unassign()
-                return [record for record in records if record.offset < end], max(position, begin)
+                self._at = place, max(position, begin)
+                return [record for record in records if record.offset < end], self._at[1]
         raise AuditError(
             f"{place[0]} {place[1]} cannot be read from {begin} to {end}: look at the brokers' logs"
         )

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from connectors.views.reference import moment
+from infra.acts import acting
 from infra.auditor.log import Log
 from infra.commands.kafka import Outgoing, engine_log, write
 from infra.commands.shown import shown
@@ -121,9 +122,11 @@ def replay(*, numbers: tuple[str, ...], as_json: bool) -> None:
             raise OperatorError(
                 f"dead letter {number} is from {letter.topic}, where nobody sends from outside"
             )
-    write(settings, [Outgoing(it.topic, it.value, it.key, it.partition) for _, it in found])
+    letters = [_shape(it) for it in found]
+    with acting(settings, "REPLAY_DEAD_LETTERS", f"dead letters {' '.join(numbers)}", details=letters):
+        write(settings, [Outgoing(it.topic, it.value, it.key, it.partition) for _, it in found])
     if as_json:
-        click.echo(json.dumps([_shape(it) for it in found]))
+        click.echo(json.dumps(letters))
         return
     for number, letter in found:
         click.echo(

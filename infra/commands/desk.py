@@ -5,10 +5,10 @@ from typing import Any
 import click
 import msgspec
 
-from infra.commands.in_force import in_force, units_in
+from infra.commands.in_force import in_force, switch_states, units_in
 from infra.commands.kafka import engine_log, open_desk
 from infra.commands.outcomes import in_words, new_id, operator_options, report
-from infra.desk import Outcome
+from infra.desk import Outcome, States, unknown_states
 from infra.errors import OperatorError
 from infra.settings import Settings
 from schemas.commands import ControlCommand, Halt, Kill, MassCancel, Resume, SetLimits, SetMark
@@ -99,7 +99,7 @@ def halt(*, instrument: str | None, command_id: str | None, timeout_s: float, as
     Example:
       trading halt --instrument BTC-USD
     """  # noqa: D301
-    outcome = _ask(Halt(command_id=command_id or new_id(), instrument=instrument), timeout_s)
+    outcome = _switch(Halt(command_id=command_id or new_id(), instrument=instrument), timeout_s)
     report(outcome, f"halted {instrument or 'all instruments'}", as_json=as_json)
 
 
@@ -124,7 +124,7 @@ def resume(
     """  # noqa: D301
     order = Resume(command_id=command_id or new_id(), account=account, instrument=instrument)
     scope = in_words((("account", account), ("instrument", instrument)), "everyone")
-    report(_ask(order, timeout_s), f"resumed {scope}", as_json=as_json)
+    report(_switch(order, timeout_s), f"resumed {scope}", as_json=as_json)
 
 
 @click.command()
@@ -194,22 +194,32 @@ def limits(
         tables = in_force(log, settings.env)
     if account not in tables.accounts:
         raise OperatorError(f"account {account!r} is not defined: see `trading accounts list`")
-    changed = msgspec.structs.replace(tables.accounts[account].account.limits, **changes)
+    before = tables.accounts[account].account.limits
+    changed = msgspec.structs.replace(before, **changes)
     order = SetLimits(command_id=command_id or new_id(), account=account, limits=changed)
     bounds = {name: getattr(changed, name) for name in Limits.__struct_fields__}
     words = ", ".join(f"{name} {'none' if bound is None else bound}" for name, bound in bounds.items())
-    report(_ask(order, timeout_s), f"limits of {account}: {words}", as_json=as_json, limits=bounds)
+    outcome = _ask(order, timeout_s, lambda _: (before, changed))
+    report(outcome, f"limits of {account}: {words}", as_json=as_json, limits=bounds)
 
 
-def _ask(order: ControlCommand, timeout_s: float) -> Outcome:
+def _ask(order: ControlCommand, timeout_s: float, states: States = unknown_states) -> Outcome:
     with open_desk(Settings.load(), timeout_s) as desk:
-        return desk.control([order])[0]
+        return desk.control([order], states)[0]
+
+
+def _switch(order: Halt | Kill | Resume, timeout_s: float) -> Outcome:
+    settings = Settings.load()
+    with engine_log(settings) as log, open_desk(settings, timeout_s) as desk:
+        return desk.control([order], switch_states(log, settings.env))[0]
 
 
 def _sweep(order: Kill | MassCancel, done: str, timeout_s: float, *, as_json: bool) -> None:
     """Ask, and wait until the orders are gone; a repeat was swept at its first time."""
-    with open_desk(Settings.load(), timeout_s) as desk:
-        outcome = desk.control([order])[0]
+    settings = Settings.load()
+    with engine_log(settings) as log, open_desk(settings, timeout_s) as desk:
+        states = unknown_states if isinstance(order, MassCancel) else switch_states(log, settings.env)
+        outcome = desk.control([order], states)[0]
         is_swept = hasattr(outcome, "reason") or outcome.possible_resend
         count = None if is_swept else desk.swept(order.command_id, order.account)
     words = "" if count is None else f": {count} orders cancelled"

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
+from infra.acts import Actor
 from infra.auditor.log import KafkaLog
 from infra.desk import Desk
 from infra.errors import OperatorError
@@ -50,8 +51,11 @@ def engine_log(settings: Settings) -> Iterator[KafkaLog]:
 
 @contextmanager
 def open_desk(settings: Settings, timeout_s: float) -> Iterator[Desk]:
-    """Open the line to the engine; raises as `connected`."""
-    with connected(settings) as kafka, Desk(kafka, counts_of(settings), timeout_s) as desk:
+    """Open the line to the engine, for whoever runs this; raises as `connected`."""
+    with (
+        connected(settings) as kafka,
+        Desk(kafka, counts_of(settings), timeout_s, Actor.of(settings)) as desk,
+    ):
         yield desk
 
 

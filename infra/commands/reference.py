@@ -147,12 +147,18 @@ def _apply(
 ) -> list[Entry]:
     """Send what differs from what is in force, and wait for the outcomes; in the file's order."""
     there = known(_in_force())
-    changed = [name for name, it in wanted.items() if there.get(name) != it]
+    commands = {name: define(it) for name, it in wanted.items() if there.get(name) != it}
+    names = {command.command_id: name for name, command in commands.items()}
+
+    def states(command: DefineAccount | DefineInstrument) -> tuple[T | None, T]:
+        name = names[command.command_id]
+        return there.get(name), wanted[name]
+
     outcomes: dict[str, Outcome] = {}
-    if changed:
+    if commands:
         with open_desk(Settings.load(), timeout_s) as desk:
-            answers = desk.control([define(wanted[name]) for name in changed])
-            outcomes = dict(zip(changed, answers, strict=True))
+            answers = desk.control(list(commands.values()), states)
+            outcomes = dict(zip(commands, answers, strict=True))
     return [Entry(name, outcomes.get(name)) for name in wanted]
 
 

@@ -1,12 +1,12 @@
 """`trading skip`: an operator's decision that one inbox record is a no-op, on every replica."""
 
-import getpass
 import json
 import time
 from typing import Any, cast
 
 import click
 
+from infra.acts import Actor, acting
 from infra.auditor.cut import changelogs, last_checkpoint
 from infra.auditor.log import Log
 from infra.commands.kafka import Outgoing, counts_of, engine_log, write
@@ -55,13 +55,14 @@ def skip(*, stage: str, partition: int, offset: int, index: int | None, note: st
         partition=partition,
         offset=offset,
         index=index,
-        operator=getpass.getuser(),
+        operator=Actor.of(settings).operator,
         note=note,
         at_ns=time.time_ns(),
     )
-    place = [str(it) for it in (stage, partition, offset, index) if it is not None]
-    write(settings, [Outgoing(SKIPS, codec.encode(record), "/".join(place))])
+    place = "/".join(str(it) for it in (stage, partition, offset, index) if it is not None)
     skipped = items if index is None else [items[index]]
+    with acting(settings, "SKIP", f"inbox {place}", note=note, details={"skipped": skipped}):
+        write(settings, [Outgoing(SKIPS, codec.encode(record), place)])
     if as_json:
         click.echo(json.dumps({"stage": stage, "partition": partition, "offset": offset, "skipped": skipped}))
         return

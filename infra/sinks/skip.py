@@ -1,9 +1,9 @@
 """An operator's decision that a sink goes on behind one record, which will then be in no table."""
 
+from infra.acts import acting
 from infra.auditor.log import Log, LogRecord, Place
 from infra.errors import OperatorError
 from infra.settings import Settings
-from infra.sinks.acts import acting
 from infra.sinks.connect import Connect
 from infra.sinks.standing import failed_record, in_words
 

@@ -1,6 +1,7 @@
 """The desk's commands on a running engine: real broker, real workers, one test after the other on the same engine."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,20 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 
 from infra.cli import main
-from infra.commands.kafka import counts_of
+from infra.commands.kafka import counts_of, engine_log
 from infra.desk import Desk, NoOutcomeError
 from infra.engine import Engine
 from infra.processes import wait_until
 from infra.settings import KafkaConfig, Settings
 from infra.supervisor import State
 from schemas import codec
+from schemas.audit import Act
 from schemas.commands import Deposit, Halt
 from schemas.control_events import CommandApplied
 from schemas.envelopes import AccountCommands
 from schemas.events import CashDeposited
 from schemas.partitioner import partition_of
-from schemas.topics import ACCOUNT_COMMANDS
+from schemas.topics import ACCOUNT_COMMANDS, AUDIT
 
 TIMEOUT_S = 120
 WORKERS = ("control+intake+risk+matching+settlement", "risk@b")
@@ -195,6 +197,62 @@ def test_kill_waits_until_the_orders_are_gone(tmp_path: Path) -> None:
     assert "refused, unknown_account" in refused("kill", "--account", "nobody")
 
 
+def acts(engine: Engine, target: str) -> list[Act]:
+    """What `audit` holds of a target, in its order."""
+    with engine_log(engine.settings) as log:
+        found = [codec.decode(it.value or b"") for it in log.read((AUDIT, 0), log.bounds((AUDIT, 0)))]
+    return [it for it in found if isinstance(it, Act) and it.target == target]
+
+
+def test_every_deed_is_in_audit_before_and_after(traded: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill, its lifting, a limit and a refusal: each is asked for, then has its outcome and both states."""
+    monkeypatch.setenv("TRADING_OPERATOR", "olga")
+    asked("kill", "--account", "bob", "--allow-reducing", "--id", "kill-bob")
+    asked("resume", "--account", "bob")
+    asked("limits", "bob", "--maximum-open-orders", "7")
+    refused("withdraw", "bob", "USD", "1000000")
+    found = acts(traded, "account bob")[-8:]
+    assert [(it.action, it.outcome) for it in found] == [
+        (action, outcome)
+        for action, last in (
+            ("KILL", "APPLIED"),
+            ("RESUME", "APPLIED"),
+            ("SET_LIMITS", "APPLIED"),
+            ("WITHDRAW", "REFUSED"),
+        )
+        for outcome in ("ASKED", last)
+    ]
+    assert [it.act_id for it in found[::2]] == [it.act_id for it in found[1::2]]
+    assert {(it.operator, it.host) for it in found} == {("olga", socket.gethostname())}
+    killed, resumed, limited, withdrawn = found[1::2]
+    on = {"command_id": "kill-bob", "allow_reducing": True}
+    assert json.loads(killed.before or "") == {"halt": None, "kill": None}
+    assert json.loads(killed.after or "") == json.loads(resumed.before or "") == {"halt": None, "kill": on}
+    assert json.loads(resumed.after or "") == {"halt": None, "kill": None}
+    assert json.loads(limited.before or "")["maximum_open_orders"] is None
+    assert json.loads(limited.after or "")["maximum_open_orders"] == 7
+    assert (withdrawn.after, (withdrawn.reason or "").partition(":")[0]) == (None, "insufficient_free_cash")
+    assert (killed.command_id, json.loads(killed.details or "")["account"]) == ("kill-bob", "bob")
+
+
+@pytest.mark.usefixtures("traded")
+def test_trail_tells_an_orders_story_by_either_name() -> None:
+    """From the order as it came to its confirmation, each item with its place; the same by the order's id."""
+    story = asked("audit", "trail", "--order", "bob/1")
+    kinds = [it["item"]["type"] for it in story]
+    assert kinds[0] == "PlaceOrder"
+    assert {"EnterOrder", "OrderAccepted", "OrderFilled", "Trade", "TradeConfirmed", "Posting"} <= set(kinds)
+    assert story[0]["topic"] == "orders"
+    order_id = next(it["item"]["order_id"] for it in story if it["item"]["type"] == "OrderAccepted")
+    assert asked("audit", "trail", "--order", str(order_id)) == story
+    trade_id = next(it["item"]["trade_id"] for it in story if it["item"]["type"] == "Trade")
+    told = trading("audit", "trail", "--trade", str(trade_id)).stdout
+    assert "TradeConfirmed" in told
+    assert "trades/" in told
+    assert "the log says nothing of account stranger" in refused("audit", "trail", "--account", "stranger")
+    assert "name one of --order" in refused("audit", "trail")
+
+
 @pytest.mark.usefixtures("traded")
 def test_halt_and_mark_name_their_instrument() -> None:
     """A halt and a mark are applied to an instrument that there is, and refused for one that there is not."""
@@ -226,6 +284,11 @@ def test_dead_letters_come_back_byte_for_byte(engine: Engine) -> None:
     page = trading("dead-letters", "list", "--from", str(first["number"]), "--limit", "1").stdout
     assert f"more: trading dead-letters list --from {second['number']}" in page
     asked("dead-letters", "replay", str(first["number"]))
+    replayed = acts(engine, f"dead letters {first['number']}")
+    assert [(it.action, it.outcome) for it in replayed] == [
+        ("REPLAY_DEAD_LETTERS", "ASKED"),
+        ("REPLAY_DEAD_LETTERS", "APPLIED"),
+    ]
     assert wait_until(lambda: len(letters()) == 3, TIMEOUT_S)
     third = letters()[2]
     assert third["offset"] > second["offset"]
@@ -258,6 +321,8 @@ def test_skipped_record_is_no_op_on_every_replica(traded: Engine) -> None:
     producer.flush()
     skipped = asked("skip", "risk", str(partition), str(offsets[0]), "--index", "0", "--note", "a wrong wire")
     assert skipped["skipped"][0]["command_id"] == "skipped"
+    skips = acts(traded, f"inbox risk/{partition}/{offsets[0]}/0")
+    assert [(it.outcome, it.note) for it in skips] == [("ASKED", "a wrong wire"), ("APPLIED", "a wrong wire")]
     assert wait_until(lambda: _all_ready(traded), TIMEOUT_S)
     assert asked("deposit", "alice", "USD", "0.0001", "--id", "skipped")["possible_resend"] is False
 

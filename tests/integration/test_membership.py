@@ -46,7 +46,7 @@ def settings(broker: str, tmp_path: Path) -> Settings:
 async def running(stage: str, settings: Settings) -> AsyncIterator[StageApp]:
     """A stage in this process, with its partitions."""
     death = Alive(stage, settings.data_folder / "words")
-    app = await asyncio.to_thread(make_app, stage, stage_config(settings, "a", "0"), death)
+    app = await asyncio.to_thread(make_app, stage, stage_config(settings, "a", "0"), settings, death)
     await app.maybe_start()
     try:
         assert await asyncio.to_thread(wait_until, lambda: app.missing() is None, TIMEOUT_S)

@@ -54,7 +54,7 @@ async def control(settings: Settings, driver: str) -> AsyncIterator[tuple[StageA
     config = stage_config(settings.model_copy(update={"stage_driver": driver}), "a", "0")
     config = replace(config, kafka={**config.kafka, "log_level": 0})  # the broker ends before its clients
     app = await asyncio.to_thread(
-        make_app, "control", config, Failure("control", settings.data_folder / "words")
+        make_app, "control", config, settings, Failure("control", settings.data_folder / "words")
     )
     instruments, recovered = app.tables["instruments"], []
 

@@ -8,8 +8,8 @@ import pytest
 
 from agents.rules.risk import desk
 from agents.rules.settlement import journal
-from infra.worker import STAGES, stage_named
-from schemas.topics import ACCOUNT_COMMANDS, CONTROL, PartitionCounts
+from infra.worker import stage_named
+from schemas.topics import ACCOUNT_COMMANDS, CONTROL, INBOXES, PartitionCounts
 from tests.simulation.engine import Engine
 from tests.simulation.flow import account_commands, control_commands, next_day
 
@@ -22,7 +22,7 @@ COUNTS = PartitionCounts(2, 2)
 
 def run(seed: int) -> Engine:
     """One run from an empty log to rest."""
-    stages = tuple(stage_named(name) for name in STAGES if name != "intake")
+    stages = tuple(stage_named(name) for name in INBOXES)
     engine = Engine(seed, stages, COUNTS)
     chance = Random(seed)
     edge = day(chance)

@@ -27,6 +27,10 @@ COMMANDS = (
     "dead-letters show",
     "dead-letters replay",
     "skip",
+    "audit",
+    "audit keygen",
+    "audit verify",
+    "audit trail",
 )
 CALLS = (
     "status",
@@ -38,6 +42,7 @@ CALLS = (
     "mark X 1",
     "dead-letters list",
     "skip risk 0 0 --note why",
+    "audit trail --account alice",
 )
 
 

@@ -56,7 +56,7 @@ def test_a_port_of_the_views_in_use(tmp_path: Path, taken: int) -> None:
 def test_views_have_not_enough_ports(tmp_path: Path) -> None:
     """A first port so high that the last worker would have none is refused, with the highest that will do."""
     said = error_of(tmp_path, views_port=65_535)
-    assert "TRADING_VIEWS_PORT=65535 leaves no ports for 5 workers: set it to 65531 at most" in said
+    assert "TRADING_VIEWS_PORT=65535 leaves no ports for 6 workers: set it to 65530 at most" in said
 
 
 @pytest.mark.parametrize(
