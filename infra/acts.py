@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
+from infra.cluster import Outgoing, write
 from infra.settings import Settings
 from schemas import codec
 from schemas.audit import Act, ActOutcome
@@ -144,8 +145,6 @@ def _verb(name: str) -> str:
 
 
 def _write(settings: Settings, act: Act) -> None:
-    from infra.commands.kafka import Outgoing, write
-
     write(settings, [Outgoing(AUDIT, codec.encode(act), act.operator)])
 
 

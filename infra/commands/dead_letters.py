@@ -11,7 +11,8 @@ import click
 from connectors.views.reference import moment
 from infra.acts import acting
 from infra.auditor.log import Log
-from infra.commands.kafka import Outgoing, engine_log, write
+from infra.cluster import Outgoing, write
+from infra.commands.kafka import engine_log
 from infra.commands.shown import shown
 from infra.errors import OperatorError
 from infra.settings import Settings

@@ -9,7 +9,8 @@ import click
 from infra.acts import Actor, acting
 from infra.auditor.cut import changelogs, last_checkpoint
 from infra.auditor.log import Log
-from infra.commands.kafka import Outgoing, counts_of, engine_log, write
+from infra.cluster import Outgoing, counts_of, write
+from infra.commands.kafka import engine_log
 from infra.commands.shown import shown
 from infra.errors import OperatorError
 from infra.settings import Settings

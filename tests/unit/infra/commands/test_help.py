@@ -58,7 +58,7 @@ def test_help_has_an_example(words: str) -> None:
 def test_silent_kafka_is_one_line(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody answers, one line names the address and what to do, and the code is 1."""
     monkeypatch.setenv("TRADING_KAFKA_BOOTSTRAP", "127.0.0.1:9")
-    monkeypatch.setattr("infra.commands.kafka.CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("infra.cluster.CONNECT_TIMEOUT_S", 0.3)
     result = CliRunner().invoke(main, words.split())
     assert result.exit_code == 1
     assert result.output.startswith("Error: Kafka at 127.0.0.1:9 does not answer")
