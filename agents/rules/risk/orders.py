@@ -27,12 +27,8 @@ _NO_FEES: Final = 0
 
 def place_order(desk: Desk, item: PlaceOrder, place: Place, outbox: Outbox) -> None:
     """Takes a new order: a refusal, or EnterOrder to its book."""
-    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
-        return
     key = pair(item.account, item.client_order_id)
-    known = desk.known(key)
-    if known is not None:
-        outcomes.repeat(desk, item, known, place, outbox)
+    if outcomes.is_answered(desk, item, key, place, outbox):
         return
     ledger, now_ns = desk.ledgers.get(item.account), place.now_ns
     count = count_message(desk, ledger, now_ns) if ledger else 0
@@ -59,12 +55,8 @@ def place_order(desk: Desk, item: PlaceOrder, place: Place, outbox: Outbox) -> N
 
 def cancel_order(desk: Desk, item: CancelOrder, place: Place, outbox: Outbox) -> None:
     """Takes a cancel: it passes for any order that is open, whatever else holds."""
-    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
-        return
     key = pair(item.account, item.client_order_id)
-    known = desk.known(key)
-    if known is not None:
-        outcomes.repeat(desk, item, known, place, outbox)
+    if outcomes.is_answered(desk, item, key, place, outbox):
         return
     ledger = desk.ledgers.get(item.account)
     if ledger is not None:
@@ -90,12 +82,8 @@ def cancel_order(desk: Desk, item: CancelOrder, place: Place, outbox: Outbox) ->
 
 def replace_order(desk: Desk, item: ReplaceOrder, place: Place, outbox: Outbox) -> None:
     """Takes a replace: checked by the checks that apply to it, its holds raised at once."""
-    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
-        return
     key = pair(item.account, item.client_order_id)
-    known = desk.known(key)
-    if known is not None:
-        outcomes.repeat(desk, item, known, place, outbox)
+    if outcomes.is_answered(desk, item, key, place, outbox):
         return
     sender = desk.ledgers.get(item.account)
     count = count_message(desk, sender, place.now_ns) if sender else 0

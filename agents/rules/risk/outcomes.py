@@ -114,7 +114,18 @@ def digest_of(command: AccountCommand) -> int:
     return crc32(_encode((_KINDS[kind], _CONTENTS[kind](command))))
 
 
-def is_strangers(desk: Desk, command: ClientCommand, place: Place, outbox: Outbox) -> bool:
+def is_answered(desk: Desk, command: ClientCommand, key: str, place: Place, outbox: Outbox) -> bool:
+    """Answers what a stranger says, and what was said before: neither counts as a message of the account."""
+    if command.client is not None and _is_strangers(desk, command, place, outbox):
+        return True
+    known = desk.known(key)
+    if known is None:
+        return False
+    repeat(desk, command, known, place, outbox)
+    return True
+
+
+def _is_strangers(desk: Desk, command: ClientCommand, place: Place, outbox: Outbox) -> bool:
     """Refuses what a client says for an account that is not his, before anything else.
 
     Neither the command's id nor a message is counted: a stranger can use up nothing of others, nor tell from

@@ -62,12 +62,8 @@ def mass_cancel_ordered(desk: Desk, item: MassCancelOrdered, place: Place, outbo
 def mass_cancel(desk: Desk, item: MassCancel, place: Place, outbox: Outbox) -> None:
     """A client's mass cancel, of its own account."""
     assert item.account is not None, "without an account it is an operator's, which control takes"
-    if item.client is not None and outcomes.is_strangers(desk, item, place, outbox):
-        return
     key = pair(item.account, item.command_id)
-    known = desk.known(key)
-    if known is not None:
-        outcomes.repeat(desk, item, known, place, outbox)
+    if outcomes.is_answered(desk, item, key, place, outbox):
         return
     if ledger := desk.ledgers.get(item.account):
         count_message(desk, ledger, place.now_ns)
