@@ -1,6 +1,7 @@
 """What a worker says: produced at once, outside any transaction, and awaited before a checkpoint."""
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -11,6 +12,9 @@ from agents.stage.fold import Output
 from schemas.maximums import RECORD_BYTES
 
 POLL_S: Final = 0.01
+STALL_S: Final = (
+    15.0  # a broker that was fenced for a moment leaves librdkafka without a leader for good (its #5430)
+)
 QUEUE_MESSAGES: Final = 1_000_000
 
 
@@ -92,12 +96,20 @@ class Outputs:
         """Returns when the broker has taken all that ``mark`` counts; DeliveryFailed if it refused one.
 
         This waits for the last report of each destination rather than for a flush, which need not end on
-        a busy producer.
+        a busy producer. DeliveryFailed also where none comes for STALL_S: a new client may find a leader that
+        this one never will.
         """
         for place, count in mark.items():
             destination = self._destinations[place]
+            seen, until = destination.delivered, time.monotonic() + STALL_S
             while destination.delivered < count:
                 self._serve_for(POLL_S)
+                if destination.delivered != seen:
+                    seen, until = destination.delivered, time.monotonic() + STALL_S
+                elif time.monotonic() > until:
+                    raise DeliveryFailed(
+                        f"{place[0]} {place[1]}: nothing was acknowledged for {STALL_S:.0f} s"
+                    )
             if destination.failure is not None:
                 raise DeliveryFailed(f"{place[0]} {place[1]}: {destination.failure.str()}")
 
