@@ -108,6 +108,7 @@ class Edge:
     def _keep(self) -> None:
         try:
             while not self._is_done.wait(COMMIT_INTERVAL_S):
+                self.outputs.check()
                 self.checkpoint()
         except Exception as error:  # noqa: BLE001 - whatever it is, an edge starts anew from its last place
             self._on_death(error)

@@ -12,20 +12,26 @@ from agents.stage.fold import Output
 from schemas.maximums import RECORD_BYTES
 
 POLL_S: Final = 0.01
-STALL_S: Final = (
-    15.0  # a broker that was fenced for a moment leaves librdkafka without a leader for good (its #5430)
+# A broker that was fenced for a moment leaves a client of librdkafka without a leader for good (its issue 5430).
+STALL_S: Final = 15.0
+FROZEN_S: Final = (
+    5.0  # who did not look for so long was stopped himself, and must look again before he doubts
 )
 QUEUE_MESSAGES: Final = 1_000_000
 
 
 class _Destination:
-    """One topic-partition: how many records were handed to the client, and how many the broker took."""
+    """One topic-partition: how many records were handed to the client, and how many the broker took.
 
-    __slots__ = ("delivered", "failure", "sent")
+    ``reported`` is how many it had taken at ``reported_at_s``, when ``check`` last saw that change.
+    """
+
+    __slots__ = ("delivered", "failure", "reported", "reported_at_s", "sent")
 
     def __init__(self) -> None:
         self.sent = 0
-        self.delivered = 0
+        self.delivered = self.reported = 0
+        self.reported_at_s = time.monotonic()
         self.failure: KafkaError | None = None
 
     def on_delivery(self, error: KafkaError | None, _message: Message) -> None:
@@ -54,6 +60,7 @@ class Outputs:
         )
         self._destinations: dict[tuple[str, int], _Destination] = {}
         self._serving = threading.Lock()
+        self._checked_at_s = time.monotonic()
 
     def send(self, outputs: Iterable[Output]) -> None:
         """Hands records to the client, in order for each destination; waits while its queue is full."""
@@ -93,25 +100,30 @@ class Outputs:
         return {place: destination.sent for place, destination in list(self._destinations.items())}
 
     def wait(self, mark: Mapping[tuple[str, int], int]) -> None:
-        """Returns when the broker has taken all that ``mark`` counts; DeliveryFailed if it refused one.
+        """Returns when the broker has taken all that ``mark`` counts; DeliveryFailed if it refused one, or is silent.
 
         This waits for the last report of each destination rather than for a flush, which need not end on
-        a busy producer. DeliveryFailed also where none comes for STALL_S: a new client may find a leader that
-        this one never will.
+        a busy producer.
         """
         for place, count in mark.items():
             destination = self._destinations[place]
-            seen, until = destination.delivered, time.monotonic() + STALL_S
             while destination.delivered < count:
                 self._serve_for(POLL_S)
-                if destination.delivered != seen:
-                    seen, until = destination.delivered, time.monotonic() + STALL_S
-                elif time.monotonic() > until:
-                    raise DeliveryFailed(
-                        f"{place[0]} {place[1]}: nothing was acknowledged for {STALL_S:.0f} s"
-                    )
+                self.check()
             if destination.failure is not None:
                 raise DeliveryFailed(f"{place[0]} {place[1]}: {destination.failure.str()}")
+
+    def check(self) -> None:
+        """DeliveryFailed where something is under way to a destination, and no report has come for STALL_S."""
+        self.serve()
+        now_s, last_s = time.monotonic(), self._checked_at_s
+        self._checked_at_s = now_s
+        for (topic, partition), it in list(self._destinations.items()):
+            is_new = it.delivered != it.reported or it.delivered == it.sent or now_s - last_s > FROZEN_S
+            if is_new:
+                it.reported, it.reported_at_s = it.delivered, now_s
+            elif now_s - it.reported_at_s > STALL_S:
+                raise DeliveryFailed(f"{topic} {partition}: nothing was acknowledged for {STALL_S:.0f} s")
 
     def close(self) -> None:
         """Waits for all that was said."""

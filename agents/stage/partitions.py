@@ -241,6 +241,7 @@ class Partitions:
         try:
             while not self._is_done:
                 self._is_due.wait(self.config.checkpoint_interval_s)
+                self._outputs.check()
                 self.checkpoint()
                 if time.monotonic() - self._stored_at_s > self.config.store_interval_s:
                     self.store()

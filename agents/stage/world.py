@@ -19,6 +19,9 @@ class Mouth(Protocol):
     def serve(self) -> None:
         """Takes in delivery reports, without waiting."""
 
+    def check(self) -> None:
+        """Raises DeliveryFailed where nothing is acknowledged any more."""
+
     def mark(self) -> Mark:
         """How much has been said to each destination so far."""
 
