@@ -16,7 +16,7 @@ import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.bench.command import scratch
-from infra.bench.flow import DEPOSIT_MINOR, INSTRUMENTS, MID_TICKS, instruments
+from infra.bench.flow import INSTRUMENTS, MID_TICKS, instruments
 from infra.bench.load import produce
 from infra.bench.meters import ask, resident_bytes
 from infra.bench.session import engine_on
@@ -35,6 +35,9 @@ from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, BY_NAME, INBOXES, P
 
 KILLED: Final = ("risk", "matching")
 LEVELS: Final = 1_000
+DEPOSIT_MINOR: Final = (
+    10**12
+)  # enough for any, and 100,000 of them fit the int64 of settlement's cash account
 ORDERS_PER_RECORD: Final = 200
 BEHIND_MAX: Final = 20  # inbox records, two seconds of ticks: the clerk is not busy with the local store
 TIMEOUT_S: Final = 600.0
