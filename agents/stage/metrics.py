@@ -33,6 +33,13 @@ CHECKPOINTED_AT: Final = Gauge(
 )
 
 
+STORED_AT: Final = Gauge(
+    "trading_store_timestamp_seconds",
+    "When the last whole copy to the local stores was begun",
+    ["stage"],
+)
+
+
 class _Distribution:
     """Counts by bucket, and their sum; the last bucket is everything above."""
 
@@ -75,6 +82,10 @@ class StageMetrics:
         CHECKPOINT_TIME.labels(self.stage).observe(took_ns / SECOND_NS)
         CHECKPOINT_KEYS.labels(self.stage).inc(keys)
         CHECKPOINTED_AT.labels(self.stage, partition).set_to_current_time()
+
+    def on_store(self, begun_s: float) -> None:
+        """The local stores have all that had been committed by then (UTC, s)."""
+        STORED_AT.labels(self.stage).set(begun_s)
 
     def metrics(self) -> Iterator[Metric]:
         """All of it, as of now."""

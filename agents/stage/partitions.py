@@ -144,9 +144,11 @@ class Partitions:
 
     def store(self) -> None:
         """Copies what was committed to the local stores; meanwhile checkpoints go on, or the fold would wait."""
+        begun_s = time.time()
         with self._checkpointing:
             for owned in self.owned.values():
                 owned.checkpointer.store(self._between_slices)
+        self.metrics.on_store(begun_s)
         self._stored_at_s = time.monotonic()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ The orders rest, spread over a thousand levels on each side of fifty books. Risk
 once, so each has one core; the seconds count from the kill, with the supervisor's notice and its pause.
 """
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -159,9 +160,25 @@ def _wait_for_checkpoints(engine: Engine) -> None:
         )
 
     kept = wait_until(lambda: is_kept(float("inf")), TIMEOUT_S)
-    time.sleep(engine.settings.store_interval_ms / 1000 + 1)  # by then the local stores are being written
-    if not (kept and wait_until(lambda: is_kept(BEHIND_MAX), TIMEOUT_S)):
+    kept_s = time.time()
+
+    def is_stored() -> bool:
+        engine.step()
+        return all(_stored_at(engine.views[name], name) > kept_s for name in KILLED)
+
+    stored = kept and wait_until(is_stored, TIMEOUT_S)
+    if not (stored and wait_until(lambda: is_kept(BEHIND_MAX), TIMEOUT_S)):
         raise OperatorError("the checkpoints do not come to an end")
+
+
+def _stored_at(address: str, stage: str) -> float:
+    """When the last whole copy to a stage's local stores was begun (UTC, s)."""
+    found = re.search(
+        rf'^trading_store_timestamp_seconds{{stage="{stage}"}} (\S+)$',
+        ask(f"{address}/metrics").decode(),
+        re.MULTILINE,
+    )
+    return float(found[1]) if found else 0.0
 
 
 def _kill(engine: Engine) -> dict[str, float]:
