@@ -116,11 +116,10 @@ class Outputs:
     def check(self) -> None:
         """DeliveryFailed where something is under way to a destination, and no report has come for STALL_S."""
         self.serve()
-        now_s, last_s = time.monotonic(), self._checked_at_s
-        self._checked_at_s = now_s
+        now_s = time.monotonic()
+        was_frozen, self._checked_at_s = now_s - self._checked_at_s > FROZEN_S, now_s
         for (topic, partition), it in list(self._destinations.items()):
-            is_new = it.delivered != it.reported or it.delivered == it.sent or now_s - last_s > FROZEN_S
-            if is_new:
+            if was_frozen or it.delivered != it.reported or it.delivered == it.sent:
                 it.reported, it.reported_at_s = it.delivered, now_s
             elif now_s - it.reported_at_s > STALL_S:
                 raise DeliveryFailed(f"{topic} {partition}: nothing was acknowledged for {STALL_S:.0f} s")

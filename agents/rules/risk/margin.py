@@ -17,8 +17,6 @@ from schemas.topics import RISK_EVENTS
 from tables.risk import MARGIN_CURSOR
 
 _START: Final = 0
-
-
 _TWICE: Final = 2  # e^x - 1 is at most 2x for x up to 1: drifts of many moves add up, their factors multiply
 
 
