@@ -9,7 +9,7 @@ SortedList 0.8 - 1.1 us; far from the best the list is the dearer from some 4,00
 
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -62,6 +62,22 @@ class BookSide:
             self.touched[key] = (level.quantity_lots, len(level.orders))
         level.quantity_lots += order.shown_lots
         level.orders[order.order_id] = None
+
+    def rebuild(self, orders: Iterable[BookOrder]) -> None:
+        """Takes all orders of an empty side at once, in their priority; nothing of it counts as changed."""
+        sign, levels = self.sign, self.levels
+        ids: dict[int, list[int]] = {}
+        for order in orders:
+            key = order.price_ticks * sign  # type: ignore[operator]  # whatever rests has a price
+            level = levels.get(key)
+            if level is None:
+                level, ids[key] = Level(key * sign), []
+                levels[key] = level
+            level.quantity_lots += order.shown_lots
+            ids[key].append(order.order_id)
+        for key, level in levels.items():
+            level.orders = OrderedDict.fromkeys(ids[key])
+        self.keys = sorted(levels)
 
     def remove(self, order: BookOrder) -> None:
         """Takes an order, as it stands, out of its level."""
@@ -159,6 +175,20 @@ class Book:
             self.buys.add(order)
         else:
             self.sells.add(order)
+
+    def rebuild(self, orders: Iterable[BookOrder]) -> None:
+        """Takes all orders of an empty book, in their priority: a third of the time of adding each."""
+        buys: list[BookOrder] = []
+        sells: list[BookOrder] = []
+        for order in orders:
+            if order.waiting:
+                insort(*self._stop(order))
+            elif order.side == "BUY":
+                buys.append(order)
+            else:
+                sells.append(order)
+        self.buys.rebuild(buys)
+        self.sells.rebuild(sells)
 
     def remove(self, order: BookOrder) -> None:
         """Takes an order, as it stands, out of the book."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 
 from sortedcontainers import SortedDict
 
@@ -21,14 +22,11 @@ class Books:
         self.trades_made = max((row.trades_made for row in tables.books.values()), default=0)
         self._expiries: SortedDict[int, set[int]] = SortedDict()
         self._due: deque[int] = deque()
-        for order in sorted(tables.orders.values(), key=lambda order: order.priority):
-            self._index(order)
+        self._rebuild()
         for number in sorted(tables.owed):
             owed = tables.owed[number]
             self.by_symbol[owed.instrument].unelected.append((number, owed.price_ticks, owed.priority))
         for book in self.by_symbol.values():
-            book.buys.touched.clear()
-            book.sells.touched.clear()
             self.refresh(book)
 
     def define(self, symbol: str, row: BookRow) -> None:
@@ -56,6 +54,7 @@ class Books:
         """Remembers a new order, which waits or rests from here on."""
         self.orders[order.order_id] = order
         self._index(order)
+        self.by_symbol[order.instrument].add(order)
 
     def remove(self, order: BookOrder) -> None:
         """Forgets an order, given as it stands."""
@@ -108,6 +107,14 @@ class Books:
         due = {order_id: expiring[order_id] for order_id in self._due if order_id in expiring}
         assert expiring == scheduled | due, "an order that expires is neither scheduled nor due"
 
+    def _rebuild(self) -> None:
+        of_book: dict[str, list[BookOrder]] = {symbol: [] for symbol in self.by_symbol}
+        for order in sorted(self.orders.values(), key=attrgetter("priority")):
+            of_book[order.instrument].append(order)
+            self._index(order)
+        for symbol, orders in of_book.items():
+            self.by_symbol[symbol].rebuild(orders)
+
     def _index(self, order: BookOrder) -> None:
         order_id = order.order_id
         ids = self.by_account.get(order.account)
@@ -117,7 +124,6 @@ class Books:
             ids.add(order_id)
         if order.expires_at_ns is not None:
             self._schedule(order.expires_at_ns, order_id)
-        self.by_symbol[order.instrument].add(order)
 
     def _schedule(self, expires_at_ns: int, order_id: int) -> None:
         bucket = self._expiries.get(expires_at_ns)

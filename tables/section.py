@@ -8,7 +8,7 @@ import msgspec
 K = TypeVar("K")
 V = TypeVar("V")
 
-_STORES_OWN = 255
+_CODES_END = 128
 Change = tuple[bytes, bytes | None]
 """A key and its new value on the changelog; None removes the key."""
 
@@ -39,6 +39,8 @@ class Section(dict[K, V], Generic[K, V]):
         self._prefix = bytes((code,))
         self._key_decoder = msgspec.msgpack.Decoder(key_type)
         self._row_decoder = msgspec.msgpack.Decoder(row_type)
+        self._keys_decoder: msgspec.msgpack.Decoder[list[Any]] = msgspec.msgpack.Decoder(list[int | key_type])
+        self._rows_decoder = msgspec.msgpack.Decoder(list[row_type])  # type: ignore[valid-type]
         self._encoder = msgspec.msgpack.Encoder()
 
     def __setitem__(self, key: K, row: V) -> None:
@@ -98,6 +100,21 @@ class Section(dict[K, V], Generic[K, V]):
         else:
             super().__setitem__(name, self._row_decoder.decode(value))
 
+    def load_rows(self, keys: list[bytes], values: list[bytes]) -> None:
+        """Takes many rows as ``load`` does, in less than half the time a row.
+
+        In msgpack an array is its length, and its items one after the other; the section's code before a key is
+        an integer there, too.
+        """
+        codes_and_names = self._keys_decoder.decode(_array(2 * len(keys)) + b"".join(keys))
+        rows = self._rows_decoder.decode(_array(len(values)) + b"".join(values))
+        super().update(zip(codes_and_names[1::2], rows, strict=True))
+
+
+def _array(length: int) -> bytes:
+    """The head of a msgpack array (its "array 32")."""
+    return b"\xdd" + length.to_bytes(4)
+
 
 class Tables:
     """The sections of one partition of one stage; subclasses name them."""
@@ -108,7 +125,7 @@ class Tables:
 
     def _section(self, name: str, code: int, key_type: Any, row_type: type[V]) -> Section[Any, V]:
         assert code not in self.sections, f"section code {code} is taken by {self.sections[code].name}"
-        assert 0 < code < _STORES_OWN, "code 0 is META's, 255 is kept for the store's own keys"
+        assert 0 < code < _CODES_END, "code 0 is META's, and a greater one is no msgpack integer of one byte"
         section: Section[Any, V] = Section(name, code, key_type, row_type)
         self.sections[code] = section
         return section

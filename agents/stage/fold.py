@@ -5,6 +5,7 @@ No Kafka, no clock, no thread: the simulation test runs this very code over a lo
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -85,6 +86,7 @@ class Checkpoint(NamedTuple):
 
 
 FIRST_RULES: Final = 1
+CHUNK: Final = 2_000  # rows that are decoded in one call
 NOTHING_SAID: Final = (-1, 0)  # sequence and chain before the first record
 REFUSALS: Final = frozenset({OrderRejected, CancelRejected, ReplaceRejected, CommandRefused})
 
@@ -118,6 +120,19 @@ class Fold:
             self._meta = decode_meta(value)
         else:
             self.tables.load(key, value)
+
+    def load_all(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Takes many committed rows, best sorted by key; errors as of ``load``."""
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK)):
+            keys, values = map(list, zip(*chunk, strict=True))
+            codes = {key[0] for key in keys}
+            section = self.tables.sections.get(codes.pop())
+            if section is not None and not codes:
+                section.load_rows(keys, values)
+                continue
+            for key, value in chunk:
+                self.load(key, value)
 
     @property
     def has_meta(self) -> bool:

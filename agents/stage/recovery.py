@@ -91,8 +91,7 @@ def _load_store(fold: Fold, store: LocalStore, bounds: Bounds, now_ns: int) -> i
     if state is None or not _is_usable(state, bounds, now_ns):
         return None
     try:
-        for key, value in store.entries():
-            fold.load(key, value)
+        fold.load_all(store.entries())
     except StoreBroken as error:
         log.warning("the local store is broken and will be rebuilt from the changelog: %s", error)
         return None

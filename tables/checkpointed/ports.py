@@ -56,8 +56,8 @@ class LocalStore(Protocol):
     def state(self) -> StoreState | None:
         """What the store stands for; None if it is empty or broken."""
 
-    def entries(self) -> Iterator[Change]:
-        """Every committed key; StoreBroken if what was written cannot be read."""
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every committed row, sorted by key; StoreBroken if what was written cannot be read."""
 
     def write(
         self, entries: Iterable[Change], next_offset: int, between: Callable[[], None] = lambda: None

@@ -54,8 +54,8 @@ class RocksStore:
         except Exception:  # noqa: BLE001 - the binding raises plain Exception for whatever RocksDB says
             return None
 
-    def entries(self) -> Iterator[Change]:
-        """Every committed key; StoreBroken if what was written cannot be read.
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every committed row, sorted by key; StoreBroken if what was written cannot be read.
 
         The cursor is asked for its status at the end: at a block with a wrong checksum it merely stops.
         """

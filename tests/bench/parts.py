@@ -128,6 +128,8 @@ class Run:
         for stage, seconds in found.ready_s.items():
             note = f"{found.orders:,} open orders, {found.accounts:,} accounts; {found.resident_mb[stage]:.0f} MB then"
             yield figure(f"{stage} ready after kill -9", seconds, "s", ("at most", 5), note)
+            at_once = found.at_once_s[stage]
+            yield figure(f"{stage} ready, both killed at once", at_once, "s", ("at most", 5))
         for stage, size in found.order_bytes.items():
             yield figure(f"{stage}: memory of a resting order", size, "bytes")
         yield figure("resting orders taken in", found.filled_per_s, "orders/s")

@@ -2,14 +2,14 @@
 
     python -m tests.bench.restart [ORDERS [ACCOUNTS]]
 
-The orders rest, spread over a thousand levels on each side of fifty books. Risk and matching are killed at
-once, so each has one core; the seconds count from the kill, with the supervisor's notice and its pause.
+The orders rest, spread over a thousand levels on each side of fifty books. Risk and matching are killed one
+after the other, and then at once; the seconds count from the kill, with the supervisor's notice and its pause.
 """
 
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -46,12 +46,16 @@ POLL_S: Final = 0.02
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
-    """By stage: seconds from kill -9 to ready, memory per open order, and memory after the restart (MB)."""
+    """By stage: seconds from kill -9 to ready, killed alone (``ready_s``) and all at once, and its memory.
+
+    ``order_bytes`` is memory per open order, ``resident_mb`` that after the restarts.
+    """
 
     orders: int
     accounts: int
     filled_per_s: float
     ready_s: dict[str, float]
+    at_once_s: dict[str, float]
     order_bytes: dict[str, float]
     resident_mb: dict[str, float]
 
@@ -67,12 +71,17 @@ def measure(orders: int, accounts: int, **overrides: object) -> Restart:
         took_s = time.monotonic() - started
         _wait_for_checkpoints(engine)
         full = _resident(engine)
-        ready_s = _kill(engine)
+        ready_s: dict[str, float] = {}
+        for name in KILLED:
+            ready_s |= _kill(engine, (name,))
+            _wait_for_checkpoints(engine)
+        at_once_s = _kill(engine, KILLED)
         return Restart(
             orders=orders,
             accounts=accounts,
             filled_per_s=orders / took_s,
             ready_s=ready_s,
+            at_once_s=at_once_s,
             order_bytes={name: (full[name] - empty[name]) / orders for name in KILLED},
             resident_mb={name: size / 2**20 for name, size in _resident(engine).items()},
         )
@@ -181,16 +190,16 @@ def _stored_at(address: str, stage: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def _kill(engine: Engine) -> dict[str, float]:
+def _kill(engine: Engine, names: Sequence[str]) -> dict[str, float]:
     """Seconds to ready by stage."""
-    killed = {name: engine.supervisor.pid(name) for name in KILLED}
+    killed = {name: engine.supervisor.pid(name) for name in names}
     started = time.monotonic()
-    for name in KILLED:
+    for name in names:
         engine.supervisor.kill(name)
     ready_s: dict[str, float] = {}
-    while len(ready_s) < len(KILLED):
+    while len(ready_s) < len(names):
         engine.step()
-        for name in KILLED:
+        for name in names:
             is_new = engine.supervisor.pid(name) not in {None, killed[name]}
             if name not in ready_s and is_new and _is_ready(engine.views[name]):
                 ready_s[name] = time.monotonic() - started

@@ -101,9 +101,9 @@ class MemoryStore:
         """What it is complete to."""
         return self._state
 
-    def entries(self) -> Iterator[Change]:
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """All that was written."""
-        return iter(list(self._values.items()))
+        return iter(sorted(self._values.items()))
 
     def write(
         self, entries: Iterable[Change], next_offset: int, between: Callable[[], None] = lambda: None

@@ -1,5 +1,6 @@
 """What a fold drops, refuses and remembers, on control's and matching's real rules."""
 
+import msgspec
 import pytest
 
 from agents.control import CONTROL_STAGE
@@ -7,14 +8,42 @@ from agents.matching import MATCHING_STAGE
 from agents.stage.errors import OriginBroken, RuleFailed
 from agents.stage.fold import Fold, InboxRecord
 from schemas import codec
+from schemas.book_commands import Terms
 from schemas.commands import DefineInstrument, SetMark
 from schemas.control_events import RulesActivated
 from schemas.envelopes import BookCommands, ControlCommands
 from schemas.topics import BOOK_COMMANDS, PartitionCounts
+from tables.matching import BookOrder
 from tables.meta import META_KEY, Meta, encode_meta
 from tests.simulation.flow import START_NS, instrument
 
 COUNTS = PartitionCounts(1, 1)
+OPEN_ORDER = BookOrder(
+    order_id=1,
+    account="alice",
+    client_order_id="1",
+    instrument="AAA",
+    side="BUY",
+    order_type="LIMIT",
+    time_in_force="GTC",
+    price_ticks=100,
+    stop_price_ticks=None,
+    worst_price_ticks=None,
+    display_quantity_lots=None,
+    minimum_quantity_lots=None,
+    post_only=False,
+    expires_at_ns=None,
+    self_trade_group="",
+    self_trade_prevention="NONE",
+    terms=Terms(
+        kind="SPOT", currency="USD", minor_per_tick_lot=1, maker_bps=0, taker_bps=0, settlement_days=0
+    ),
+    cum_quantity_lots=0,
+    leaves_quantity_lots=3,
+    shown_lots=3,
+    priority=1,
+    waiting=False,
+)
 FOREIGN = b"\x00\x00\x00\x00\xffgarbage"
 
 
@@ -145,3 +174,25 @@ def test_a_restored_fold_goes_on_with_the_same_numbers() -> None:
     restored.begin()
     assert restored.apply(at(2, third)) == lived.apply(at(2, third))
     assert restored.next_offset == lived.next_offset
+
+
+def test_many_rows_are_loaded_as_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the rows that are decoded together are of one section, of several, or with the place among them."""
+    lived = fold_of()
+    for offset, value in enumerate(said_by_control(5)):
+        lived.apply(at(offset, value))
+    rows = sorted((key, value) for key, value in lived.checkpoint().entries() if value is not None)
+    place = rows.pop(0)
+    many = [(b"\x01" + msgspec.msgpack.encode(it), b"") for it in range(7)]
+    order = msgspec.msgpack.encode(OPEN_ORDER)
+    for chunk in (1, 2, 3, len(rows) + len(many) + 1):
+        monkeypatch.setattr("agents.stage.fold.CHUNK", chunk)
+        together, one_by_one = Fold(MATCHING_STAGE, COUNTS, 0), Fold(MATCHING_STAGE, COUNTS, 0)
+        stored = [place, *((key, order) for key, _ in many), *rows]
+        together.load_all(iter(stored))
+        for key, value in stored:
+            one_by_one.load(key, value)
+        assert together.has_meta
+        assert list(together.tables.entries()) == list(one_by_one.tables.entries())
+        assert len(together.tables.sections[1]) == len(many)
+        assert not together.tables.dirty_count
