@@ -1,7 +1,7 @@
 """What an auditor reads: who did what to the engine (``audit``), and the seals over the log (``seals``).
 
 Flat records, one type a topic, so that a database takes them as they are. Their keys there are
-``(act_id, outcome)`` of an act and ``(topic, partition, number)`` of a seal.
+``(act_id, outcome)`` of an act and ``seal_hash`` of a seal.
 """
 
 from typing import Literal
