@@ -462,6 +462,17 @@ def test_skipped_command_needs_no_outcome() -> None:
     assert broken(audited(engine.log)) == {}
 
 
+@pytest.mark.parametrize(
+    "value", [b"garbage", None, codec.encode(commands.MassCancel(command_id="m", account="alice"))]
+)
+def test_what_is_no_skip_is_refused_by_name(sound: MemoryLog, value: bytes | None) -> None:
+    """A stranger's record among the skips ends the audit in one line, which names it."""
+    log = sound.copy()
+    log.records[SKIPS, 0] = [LogRecord(7, 0, b"key", value)]
+    with pytest.raises(AuditError, match="skips 0 at 7 is no skip"):
+        audited(log)
+
+
 def test_a_strangers_commands_leave_no_trace() -> None:
     """A stranger's commands under ids of others are answered; the ids' owner has his own outcomes all the same."""
     engine = Engine()
