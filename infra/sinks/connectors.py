@@ -8,6 +8,7 @@ from typing import Final
 
 from infra.errors import OperatorError
 from infra.sinks.connect import Config, Connect
+from infra.sinks.locate import sweep
 
 MADE: Final = "made"
 CHANGED: Final = "changed"
@@ -35,10 +36,13 @@ def templates(folder: Path | None = None) -> dict[str, Config]:
 def apply(connect: Connect, wanted: Mapping[str, Config]) -> dict[str, str]:
     """Let Connect have these connectors, and say of each what was done: made, changed or unchanged.
 
+    What an interrupted search for a record has left there is taken away.
+
     Raises:
         ConnectError: Connect does not answer, or refuses a configuration.
 
     """
+    sweep(connect)
     there = connect.states()
     return {name: _apply(connect, name, config, is_there=name in there) for name, config in wanted.items()}
 

@@ -55,6 +55,13 @@ def is_in_start(trace: str) -> bool:
     return "WorkerSinkTask.initializeAndStart" in trace
 
 
+def sweep(connect: Connect) -> None:
+    """Take away the probes that an interrupted search has left behind; one that is under way must start again."""
+    for name in connect.states():
+        if name.startswith(PROBE):
+            _remove(connect, name)
+
+
 def locate(
     connect: Connect, name: str, spans: Mapping[Place, Span], timeout_s: float = TIMEOUT_S
 ) -> FailedRecord:
@@ -136,9 +143,13 @@ def _running(connect: Connect, name: str, config: Config, places: Places) -> Ite
         connect.resume(probe)
         yield probe
     finally:
-        connect.stop(probe)
-        connect.forget(probe)
-        connect.delete(probe)
+        _remove(connect, probe)
+
+
+def _remove(connect: Connect, probe: str) -> None:
+    connect.stop(probe)
+    connect.forget(probe)
+    connect.delete(probe)
 
 
 def _failed(connect: Connect, name: str, probe: _Probe) -> FailedRecord | None:
