@@ -47,6 +47,7 @@ class ArchiveTable(NamedTuple):
     """One state of the table: it stays as it is while others commit, as nothing of it is ever deleted."""
 
     version: int
+    born_ms: int  # when its first metadata were written: what Kafka had lost by then it cannot have
     files: tuple[ArchivedFile, ...]  # by path
 
 
@@ -75,7 +76,8 @@ def newest(bucket: Bucket) -> ArchiveTable:
         ]
         if states:
             files = {file.path: file for state in states for file in state}
-            return ArchiveTable(version, tuple(sorted(files.values(), key=attrgetter("path"))))
+            in_order = tuple(sorted(files.values(), key=attrgetter("path")))
+            return ArchiveTable(version, _born_ms(bucket, versions[min(versions)][0]), in_order)
     raise ArchiveError(f"{faults[0]}: bring this file back from a copy of the bucket")
 
 
@@ -92,10 +94,7 @@ def _state(bucket: Bucket, path: str, faults: list[str]) -> list[ArchivedFile] |
     """The data files that a metadata file leads to; None, and why, where it leads nowhere."""
     try:
         with bucket.errors(path):
-            metadata = FromInputFile.table_metadata(
-                PyArrowFile(bucket.uri(path), bucket.path(path), bucket.filesystem)
-            )
-            return list(_files(bucket, metadata))
+            return list(_files(bucket, _metadata(bucket, path)))
     except ArchiveError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise  # the server's fault, not the file's
@@ -103,6 +102,16 @@ def _state(bucket: Bucket, path: str, faults: list[str]) -> list[ArchivedFile] |
     except Exception as error:  # noqa: BLE001 - there is no end to what parsers raise on a damaged file
         faults.append(f"{bucket.uri(path)} or a manifest of it is damaged ({type(error).__name__}: {error})")
     return None
+
+
+def _born_ms(bucket: Bucket, path: str) -> int:
+    with bucket.errors(path):
+        return _metadata(bucket, path).last_updated_ms
+
+
+def _metadata(bucket: Bucket, path: str) -> TableMetadata:
+    file = PyArrowFile(bucket.uri(path), bucket.path(path), bucket.filesystem)
+    return FromInputFile.table_metadata(file)
 
 
 def _files(bucket: Bucket, metadata: TableMetadata) -> Iterator[ArchivedFile]:

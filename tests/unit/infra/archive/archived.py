@@ -93,6 +93,16 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
     return pa.table(columns, schema=schema_to_pyarrow(SCHEMA))
 
 
+def rows_of(file: Path) -> list[Row]:
+    """What stands in a data file."""
+    table = pq.read_table(file)
+    times = table.column("ts").cast(pa.int64()).to_pylist()
+    return [
+        ((row["topic"], row["partition"]), LogRecord(row["offset"], time // 1000, None, row["value"]))
+        for row, time in zip(table.to_pylist(), times, strict=True)
+    ]
+
+
 def rewrite(file: Path, table: pa.Table) -> None:
     """Puts another file in the place of one, as only somebody could who goes past the engine."""
     pq.write_table(table, file, compression="zstd")
