@@ -17,7 +17,8 @@ from infra.settings import Settings
 from infra.sinks import connectors, registry
 from infra.sinks.addresses import check_ports, connector_environment, port_of, postgres, with_ports
 from infra.sinks.connect import Connect
-from infra.sinks.locate import PROBE, is_in_start, reason
+from infra.sinks.locate import is_in_start, reason
+from infra.sinks.probes import PROBE
 from infra.supervisor import Program, State, Supervisor
 
 REGISTRY: Final = "registry"
@@ -172,9 +173,11 @@ class SinkServers:
         with_database(self.settings, maintain)
 
     def _apply(self) -> str:
+        connectors.prepare(self.settings)
         with Connect(self.settings.connect_url) as connect:
-            done = connectors.apply(connect, connectors.templates())
-        return f"{len(done)} connectors carry the engine's topics into Postgres"
+            done = connectors.apply(connect, connectors.wanted(self.settings))
+        archive = f", and all of them into {self.settings.archive_root}" if self.settings.is_archived else ""
+        return f"{len(done)} connectors carry the engine's topics into Postgres{archive}"
 
     def _restart(self) -> str | None:
         """Start again what failed while a server was gone."""

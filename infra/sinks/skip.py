@@ -5,7 +5,7 @@ from infra.auditor.log import Log, LogRecord, Place
 from infra.errors import OperatorError
 from infra.settings import Settings
 from infra.sinks.connect import Connect
-from infra.sinks.locate import sweep
+from infra.sinks.probes import sweep
 from infra.sinks.standing import failed_record, in_words
 
 

@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from infra.cli import main
 from infra.sinks import connectors, watch
 from infra.sinks.connect import Connect
-from infra.sinks.locate import PROBE
+from infra.sinks.probes import PROBE
 from infra.sinks.registry import (
     Registered,
     RegistryConflictError,
