@@ -45,6 +45,10 @@ COMMANDS: Final = {
         "infra.commands.audit:audit",
         "Prove that the log is as it was sealed; tell one order's story.",
     ),
+    "report": (
+        "infra.commands.report:report",
+        "Write a day's report: orders, trades, positions, obligations.",
+    ),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
     "db": ("infra.commands.db:db", "Make and keep the tables in Postgres."),

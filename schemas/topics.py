@@ -53,6 +53,7 @@ INBOXES: Final = {
 # keeps no state and so may read many topics. The engine and its audit know neither.
 ORDER_STATES_INBOX: Final = ACCOUNT_EVENTS
 PROJECTED: Final = (
+    ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
     CONTROL_EVENTS,
     TRADES,
@@ -168,7 +169,7 @@ TOPICS: Final = (
         _ACCOUNTS,
         (envelopes.AccountCommands, envelopes.Answers),
         "intake, gateways, operators (cash), matching, settlement, control",
-        "risk",
+        "risk, projection",
     ),
     _topic(
         BOOK_COMMANDS,
