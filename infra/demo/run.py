@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -17,14 +17,17 @@ from infra.demo.killer import STAGES
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
+from infra.demo.proof import prove
 from infra.demo.replay import Replay
-from infra.demo.report import Check, DemoResult, print_report
+from infra.demo.report import Check, DemoResult, Proof, print_report
 from infra.demo.session import Session
 from infra.engine import Engine
 from infra.processes import FolderLock
 from infra.settings import Settings
 from schemas.commands import PlaceOrder
+from schemas.events import Trade
 
+ARCHIVE_COMMIT_S: Final = 5  # its last commit is waited for
 _NS_PER_MINUTE: Final = 60_000_000_000
 _NS_PER_S: Final = 1_000_000_000
 _BOOK_DEPTH: Final = 10
@@ -67,7 +70,10 @@ def fresh(settings: Settings) -> Settings:
     folder = settings.data_folder.absolute() / "demo"
     lock = FolderLock(folder).acquire()
     for child in folder.iterdir():
-        if child.is_dir():
+        if child.is_symlink():  # Postgres, where its user may not enter the demo's folder
+            shutil.rmtree(child.resolve(), ignore_errors=True)
+            child.unlink()
+        elif child.is_dir():
             shutil.rmtree(child)
     lock.release()
     return settings.model_copy(
@@ -75,8 +81,8 @@ def fresh(settings: Settings) -> Settings:
             "data_folder": folder,
             "account_partitions": 1,
             "book_partitions": 1,
-            "workers": STAGES,  # each alone, as each is killed
-            "sinks": False,  # nothing here looks at a database
+            "workers": (*STAGES, "audit"),  # each alone, as each stage is killed
+            "archive_commit_interval_s": ARCHIVE_COMMIT_S,
         }
     )
 
@@ -97,10 +103,15 @@ def _play(engine: Engine, session: Session, console: Console, rate: int) -> Demo
         finally:
             replay.close()
     console.log("auditing all topics")
-    return _result(engine, session, replay)
+    return _result(engine, session, replay, console)
 
 
-def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
+def _prove(engine: Engine, console: Console, trades: Sequence[Trade]) -> Proof:
+    console.log("comparing rows, archive, seals and a report")
+    return prove(engine, trades, engine.settings.start_timeout_s)
+
+
+def _result(engine: Engine, session: Session, replay: Replay, console: Console) -> DemoResult:
     collector = replay.collector
     samples = replay.samples()
     trades = compare_trades(session, collector.trades, collector.refusals)
@@ -118,6 +129,10 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         ),
         path,
     )
+    further = [
+        Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side"),
+        *_audit(engine.settings, address),
+    ]
     return DemoResult(
         rows=session.rows,
         commands=len(session.commands),
@@ -132,10 +147,8 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         money=collector.money(sum(deposit.amount_minor for deposit in session.deposits)),
         kills=kills,
         gaps=collector.gaps.total(),
-        further=[
-            Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side"),
-            *_audit(engine.settings, address),
-        ],
+        further=further,
+        proof=_prove(engine, console, collector.trades) if engine.sinks else None,
         views=views.worth_a_look(address, ACCOUNT_NAMES[0]),
         picture=str(path),
     )

@@ -27,6 +27,7 @@ CONNECT: Final = "connect"
 RETRY_S: Final = 5.0
 LOOK_EVERY_S: Final = 5.0
 SAME_FAILURE_S: Final = 600.0
+GIVES_WAY: Final = 10  # nice, as the worker of the projection is: nobody waits for a row as for an answer
 MAINTAIN_EVERY_S: Final = 6 * 3600.0  # partitions are made for the days to come
 
 
@@ -84,7 +85,7 @@ class SinkServers:
         """
         check_ports(self.settings)
         self._supervisor = Supervisor(
-            list(_programs(self.settings)),
+            [_giving_way(program) for program in _programs(self.settings)],
             self.settings.data_folder / "logs",
             backoff_s=self.settings.restart_backoff_ms / 1000,
             log_bytes_max=self.settings.log_mb << 20,
@@ -118,6 +119,10 @@ class SinkServers:
     def states(self) -> dict[str, State]:
         """The state of each embedded server, by name."""
         return self._supervisor.states()
+
+    def pid(self, name: str) -> int | None:
+        """Its process; None while it has none."""
+        return self._supervisor.pid(name)
 
     def kill(self, name: str) -> None:
         """End a server as a crash would (SIGKILL); `step` starts it again."""
@@ -227,6 +232,11 @@ def needed_jars(settings: Settings) -> tuple[Jar, ...]:
     registry_jars = ("registry",) if settings.embedded_registry else ()
     connect_jars = ("kafka", *PLUGINS) if settings.embedded_connect else ()
     return locked(*registry_jars, *connect_jars)
+
+
+def _giving_way(program: Program) -> Program:
+    """The same with less right to the cores than whoever trades."""
+    return program._replace(command=("nice", "-n", str(GIVES_WAY), *program.command))
 
 
 def _programs(settings: Settings) -> Iterator[Program]:
