@@ -87,6 +87,11 @@ class ArchiveTown:
         with Connect(self.settings.connect_url, 5) as connect:
             return connect.states().get(connectors.ARCHIVE)
 
+    def has_failed(self) -> bool:
+        """Whether the archive's task has failed."""
+        state = self.state()
+        return state is not None and state.failure is not None
+
     def records(self, log: Log) -> Records:
         """All that a log has of the topics that are to be archived."""
         return {
@@ -102,6 +107,10 @@ class ArchiveTown:
     def in_archive(self) -> Records:
         """What the bucket has, repeats dropped."""
         return self.records(ArchiveLog(Bucket.of(self.settings)))
+
+    def ends_in_archive(self) -> dict[Place, int]:
+        """The offset behind the last record of each place that the bucket has."""
+        return self._ends(self._archive())
 
     def _archive(self) -> Log | None:
         try:
