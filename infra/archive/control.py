@@ -24,7 +24,7 @@ from infra.sinks.connectors import ARCHIVE, CONTROL_TOPIC
 
 GROUP: Final = f"connect-{ARCHIVE}"  # Connect names the group of a connector so
 _CONTROL: Final[Place] = (CONTROL_TOPIC.name, 0)
-_HELD: Final = f"kafka.connect.offsets.{CONTROL_TOPIC.name}.{GROUP}"
+HELD_EVENTS: Final = f"kafka.connect.offsets.{CONTROL_TOPIC.name}.{GROUP}"
 _DATA_COMPLETE: Final = 2
 _MAGIC: Final = b"\xc2\x01"
 _LENGTH: Final = slice(2, 4)  # of the schema, which stands before each event
@@ -75,7 +75,7 @@ def held_by(metadata: _Metadata) -> int | None:
     snapshots = {it.snapshot_id: it for it in metadata.snapshots}
     at = metadata.current_snapshot_id
     while at is not None and (snapshot := snapshots.get(at)) is not None:
-        if said := snapshot.summary.get(_HELD):
+        if said := snapshot.summary.get(HELD_EVENTS):
             offset: int = msgspec.json.decode(said, type=dict[str, int])["0"]
             return offset
         at = snapshot.parent_snapshot_id

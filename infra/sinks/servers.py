@@ -172,7 +172,8 @@ class SinkServers:
         with_database(self.settings, maintain)
 
     def _apply(self) -> str:
-        connectors.prepare(self.settings)
+        if line := connectors.prepare(self.settings):
+            self._report(line)
         with Connect(self.settings.connect_url) as connect:
             done = connectors.apply(connect, connectors.wanted(self.settings))
         archive = f", and all of them into {self.settings.archive_root}" if self.settings.is_archived else ""
