@@ -61,12 +61,14 @@ class SinkServers:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where each server is, without secrets."""
+        """Where each server is, and the archive, without secrets."""
         place = postgres(self.settings)
+        archive = {"archive": self.settings.archive_root} if self.settings.is_archived else {}
         return {
             "schema registry": self.settings.registry_url,
             "Connect": self.settings.connect_url,
             "Postgres": f"postgresql://{place.username}@{place.hostname}:{place.port}{place.path}",
+            **archive,
         }
 
     @property
