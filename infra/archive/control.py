@@ -24,7 +24,7 @@ from infra.sinks.connectors import ARCHIVE, CONTROL_TOPIC
 
 GROUP: Final = f"connect-{ARCHIVE}"  # Connect names the group of a connector so
 _CONTROL: Final[Place] = (CONTROL_TOPIC.name, 0)
-_HELD: Final = f"kafka.connect.offsets.{CONTROL_TOPIC.name}.{GROUP}"
+HELD_EVENTS: Final = f"kafka.connect.offsets.{CONTROL_TOPIC.name}.{GROUP}"
 _DATA_COMPLETE: Final = 2
 _MAGIC: Final = b"\xc2\x01"
 _LENGTH: Final = slice(2, 4)  # of the schema, which stands before each event
@@ -75,7 +75,7 @@ def held_by(metadata: _Metadata) -> int | None:
     snapshots = {it.snapshot_id: it for it in metadata.snapshots}
     at = metadata.current_snapshot_id
     while at is not None and (snapshot := snapshots.get(at)) is not None:
-        if said := snapshot.summary.get(_HELD):
+        if said := snapshot.summary.get(HELD_EVENTS):
             offset: int = msgspec.json.decode(said, type=dict[str, int])["0"]
             return offset
         at = snapshot.parent_snapshot_id
@@ -120,10 +120,24 @@ def decode(value: bytes) -> dict[str, Any]:
             " write there"
         )
     length = int.from_bytes(value[_LENGTH], "big")
-    schema = msgspec.json.decode(value[_LENGTH.stop : _LENGTH.stop + length])
+    schema = _short(msgspec.json.decode(value[_LENGTH.stop : _LENGTH.stop + length]))
     event: Any = fastavro.schemaless_reader(io.BytesIO(value[_LENGTH.stop + length :]), schema, None)
     assert isinstance(event, dict), "an event is a record"
     return event
+
+
+def _short(schema: Any) -> Any:
+    """The schema with names that have no namespace: Java refers to one across namespaces, which Avro does not allow."""
+    match schema:
+        case dict():
+            named = {"name": schema["name"].rpartition(".")[2]} if "name" in schema else {}
+            return {key: _short(it) for key, it in schema.items() if key != "namespace"} | named
+        case list():
+            return [_short(it) for it in schema]
+        case str():
+            return schema.rpartition(".")[2]
+        case _:
+            return schema
 
 
 def _location(settings: Settings) -> str | None:

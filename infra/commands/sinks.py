@@ -49,7 +49,8 @@ def apply(*, folder: Path | None, as_json: bool) -> None:
       TRADING_CONNECT_URL=http://connect1:8083 trading sinks apply
     """  # noqa: D301
     settings = Settings.load()
-    connectors.prepare(settings)
+    if line := connectors.prepare(settings):
+        click.echo(line, err=True)
     with Connect(settings.connect_url) as connect:
         done = connectors.apply(
             connect, connectors.templates(folder) if folder else connectors.wanted(settings)

@@ -49,15 +49,19 @@ def wanted(settings: Settings) -> dict[str, Config]:
     return {name: config for name, config in templates().items() if name != ARCHIVE or settings.is_archived}
 
 
-def prepare(settings: Settings) -> None:
-    """Make what the archive's connector needs in Kafka; idempotent.
+def prepare(settings: Settings) -> str | None:
+    """Make what the archive's connector needs, in Kafka and in its catalogue, and say what was done; idempotent.
 
     Raises:
-        TopicError: Kafka does not answer, or refuses.
+        OperatorError: Kafka, Postgres or the bucket does not answer, or refuses.
 
     """
-    if settings.is_archived:
-        ensure(settings, [CONTROL_TOPIC])
+    if not settings.is_archived:
+        return None
+    from infra.archive.made import ensure_table  # pyiceberg takes half a second to import
+
+    ensure(settings, [CONTROL_TOPIC])
+    return ensure_table(settings)
 
 
 def apply(connect: Connect, wanted: Mapping[str, Config]) -> dict[str, str]:

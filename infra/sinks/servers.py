@@ -63,12 +63,14 @@ class SinkServers:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where each server is, without secrets."""
+        """Where each server is, and the archive, without secrets."""
         place = postgres(self.settings)
+        archive = {"archive": self.settings.archive_root} if self.settings.is_archived else {}
         return {
             "schema registry": self.settings.registry_url,
             "Connect": self.settings.connect_url,
             "Postgres": f"postgresql://{place.username}@{place.hostname}:{place.port}{place.path}",
+            **archive,
         }
 
     @property
@@ -178,7 +180,8 @@ class SinkServers:
         with_database(self.settings, maintain)
 
     def _apply(self) -> str:
-        connectors.prepare(self.settings)
+        if line := connectors.prepare(self.settings):
+            self._report(line)
         with Connect(self.settings.connect_url) as connect:
             done = connectors.apply(connect, connectors.wanted(self.settings))
         archive = f", and all of them into {self.settings.archive_root}" if self.settings.is_archived else ""

@@ -89,4 +89,9 @@ def test_archive_keeps_bytes_as_they_are() -> None:
     assert config["consumer.override.isolation.level"] == "read_committed"
     assert config["consumer.override.auto.offset.reset"] == "earliest"
     assert config["iceberg.control.topic"] == CONTROL_TOPIC.name
-    assert config["iceberg.tables.default-partition-by"] == "topic,day(ts)"
+
+
+def test_archive_makes_no_table() -> None:
+    """Where its catalogue has none the connector stops: another table at the same place would hide from readers."""
+    assert ALL[ARCHIVE]["iceberg.tables.auto-create-enabled"] == "false"
+    assert ALL[ARCHIVE]["iceberg.tables.evolve-schema-enabled"] == "false"

@@ -87,6 +87,11 @@ class ArchiveTown:
         with Connect(self.settings.connect_url, 5) as connect:
             return connect.states().get(connectors.ARCHIVE)
 
+    def has_failed(self) -> bool:
+        """Whether the archive's task has failed."""
+        state = self.state()
+        return state is not None and state.failure is not None
+
     def records(self, log: Log) -> Records:
         """All that a log has of the topics that are to be archived."""
         return {
@@ -102,6 +107,10 @@ class ArchiveTown:
     def in_archive(self) -> Records:
         """What the bucket has, repeats dropped."""
         return self.records(ArchiveLog(Bucket.of(self.settings)))
+
+    def ends_in_archive(self) -> dict[Place, int]:
+        """The offset behind the last record of each place that the bucket has."""
+        return self._ends(self._archive())
 
     def _archive(self) -> Log | None:
         try:
@@ -129,20 +138,18 @@ def archive_town(**settings: object) -> Iterator[ArchiveTown]:
     folder.chmod(0o755)  # whoever Postgres runs as has to come in
     broker = EmbeddedBroker(folder / "broker")
     broker.start()
-    chosen = with_ports(
-        Settings.load(
-            sinks=True,
-            data_folder=folder,
-            kafka_bootstrap=broker.bootstrap,
-            embedded_registry=False,
-            connect_url="http://127.0.0.1:0",
-            postgres_url="postgresql://trading@127.0.0.1:0/trading",
-            account_partitions=PARTITIONS,
-            book_partitions=PARTITIONS,
-            archive_commit_interval_s=1,
-            **settings,
-        )
-    )
+    usual = {
+        "sinks": True,
+        "data_folder": folder,
+        "kafka_bootstrap": broker.bootstrap,
+        "embedded_registry": False,
+        "connect_url": "http://127.0.0.1:0",
+        "postgres_url": "postgresql://trading@127.0.0.1:0/trading",
+        "account_partitions": PARTITIONS,
+        "book_partitions": PARTITIONS,
+        "archive_commit_interval_s": 1,
+    }
+    chosen = with_ports(Settings.load(**(usual | settings)))
     topics_admin.ensure(chosen)
     town = ArchiveTown(chosen)
     try:
