@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import click
 
+from infra.commands.archived import archive_option, settings_at
 from infra.commands.audit import SOURCES
 from infra.commands.kafka import engine_log
 from infra.reports.day import Day
-from infra.settings import Settings
 
 POSTGRES: Final = "postgres"
 NAMES: Final = ("orders", "trades", "positions", "obligations")
@@ -33,10 +33,19 @@ NAMES: Final = ("orders", "trades", "positions", "obligations")
     help="The folder that the files go to.",
 )
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@archive_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_context
 def report(
-    context: click.Context, *, name: str, day: str, source: str, out: Path, form: str, as_json: bool
+    context: click.Context,
+    *,
+    name: str,
+    day: str,
+    source: str,
+    out: Path,
+    form: str,
+    archive_url: str | None,
+    as_json: bool,
 ) -> None:
     """Write the report of a day: order record keeping (RTS 24), trades, positions and profit, or obligations.
 
@@ -50,7 +59,7 @@ def report(
     """  # noqa: D301
     from infra.reports.run import Order, from_log, from_postgres
 
-    settings = Settings.load()
+    settings = settings_at(archive_url)
     asked = Order(name, Day.parse(day), out, f".{form}")
     if source == POSTGRES:
         with engine_log(settings) as log:
