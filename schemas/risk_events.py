@@ -29,10 +29,10 @@ RiskEvent = MarginDeficit | MarginRestored
 class BreakFound(Record, frozen=True, gc=False, kw_only=True):
     """A reconciliation found that somebody holds an account to have something else than the engine does.
 
-    ``against`` is whom the engine was compared with (postgres, a replay, a statement's name). Quantities are lots of the
-    instrument, or minor units of the currency; None: there is no such holding. ``break_id`` is the same in every run
-    that finds it; ``first_seen_ns`` is the first of them. ``since_ns`` is the first event after which both differ, where
-    the log tells. ``detail`` is JSON: every value of both, and the trades behind it.
+    ``against`` is whom the engine was compared with (postgres, a replay, a statement's name). Quantities are lots
+    of the instrument, or minor units of the currency; None: there is no such holding. ``break_id`` is the same in
+    every run that finds it, ``first_seen_ns`` the first of them. ``since_ns`` is the first event after which both
+    differ, where the log tells. ``detail`` is JSON: every value of both, and the trades behind it.
     """
 
     break_id: str

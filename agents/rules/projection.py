@@ -155,7 +155,7 @@ def of_settlement_event(item: SettlementEvent, source: Source) -> Iterator[Flat]
 
 
 def of_risk_event(item: RiskEvent | ReconciliationEvent, source: Source) -> Iterator[Flat]:
-    """Margin, and breaks: their id is the command's, whom they are against the reason, the rest stands in the detail."""
+    """Margin, and breaks: of those the id is the command's, whom it is against the reason, the rest the detail."""
     match item:
         case risk_events.MarginDeficit() | risk_events.MarginRestored():
             yield topics.RISK_EVENTS_FLAT, _placed(flat.FlatRiskEvent, item, source)

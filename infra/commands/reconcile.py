@@ -132,7 +132,7 @@ def _print(result: Result) -> None:
 
 def _differing(it: Break) -> str:
     values = it.values()
-    ours, theirs = values["engine"] or {}, values["other"] or {}
+    ours, theirs = values["engine_values"] or {}, values["other_values"] or {}
     return ", ".join(
         f"{name} {ours.get(name, 0)} is {theirs.get(name, 0)} there (minor units)"
         for name in (ours or theirs)

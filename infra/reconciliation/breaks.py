@@ -33,12 +33,12 @@ class Break(msgspec.Struct):
     causes: list[Cause] = []
     cause_count: int = 0
 
-    def values(self) -> dict[str, Any]:
-        """The engine's and the other's, by name."""
+    def values(self) -> dict[str, dict[str, int] | None]:
+        """The engine's and the other's, by name, in lots and minor units."""
         names = NAMES[self.key.is_cash]
         return {
             whose: None if it is None else dict(zip(names, it, strict=False))
-            for whose, it in (("engine", self.engine), ("other", self.other))
+            for whose, it in (("engine_values", self.engine), ("other_values", self.other))
         }
 
 

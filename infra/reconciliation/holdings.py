@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from agents.stage.errors import StageError
 from agents.stage.fold import Fold, InboxRecord
 from infra.auditor.agreement import entries_of, loaded
 from infra.auditor.audit import skips_by_stage
@@ -83,7 +84,7 @@ def replayed(log: Log, live: Log, checkpoints: Mapping[int, Checkpoint], counts:
     An archive is a minute or more behind: what it has not yet is read from the live log.
 
     Raises:
-        AuditError: the inbox is not there from its start on, or not without a hole.
+        AuditError: the inbox is not there from its start on, or not without a hole, or is not as the rules have it.
 
     """
     from infra.worker import stage_named
@@ -94,8 +95,13 @@ def replayed(log: Log, live: Log, checkpoints: Mapping[int, Checkpoint], counts:
         fold = Fold(stage_named(SETTLEMENT), counts, partition)
         fold.skips = skips.get((SETTLEMENT, partition), frozenset())
         fold.begin()
-        for record in _inbox(log, live, partition, checkpoint.meta.next_offset):
-            fold.apply(InboxRecord(*record))
+        try:
+            for record in _inbox(log, live, partition, checkpoint.meta.next_offset):
+                fold.apply(InboxRecord(*record))
+        except StageError as error:
+            raise AuditError(
+                f"the replay of {ACCOUNT_EVENTS} {partition} stops at {error.offset}: {error.reason}"
+            ) from error
         tables: Any = fold.tables
         holdings |= holdings_of(tables)
     return holdings
