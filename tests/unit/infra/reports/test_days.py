@@ -11,10 +11,11 @@ import pytest
 from infra.auditor.log import Place
 from infra.reports import coverage, executions, log_rows
 from infra.reports.files import read, schema
-from infra.reports.run import REPORTS
+from infra.reports.run import REPORTS, Order, from_log
 from schemas import codec
 from schemas.events import OrderFilled
 from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, SEALS, SETTLEMENT_EVENTS, TRADES
+from tests.unit.infra.archive.archived import Archive
 from tests.unit.infra.auditor.engine import ENV, MemoryLog
 from tests.unit.infra.reports.town import JOURNAL, Town
 
@@ -215,3 +216,16 @@ def test_a_log_without_a_journal(town: Town) -> None:
     log = town.log.copy()
     del log.records[SEALS, 0]
     assert coverage.UNSEALED in spoiled(town, "trades", log)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_same_bytes_from_the_archive(town: Town, name: str, tmp_path: Path) -> None:
+    """The archive has no keys, and some records twice: the report is the same file, and complete."""
+    archive = Archive(tmp_path / "archive")
+    rows = [(place, it) for place, records in town.log.records.items() for it in records]
+    archive.commit(rows)
+    archive.commit(rows[100:200])
+    asked = Order(name, town.days[2], tmp_path / "out", ".csv")
+    made = from_log(asked, town.settings, archive.log(), "archive")
+    assert made["reasons"] == []
+    assert made["sha256"] == town.make(name)["sha256"]
