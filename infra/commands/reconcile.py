@@ -100,6 +100,7 @@ def _shape(result: Result) -> dict[str, Any]:
                 **it.values(),
                 "since": None if said.since_ns is None else moment(said.since_ns),
                 "first_seen": moment(said.first_seen_ns),
+                "age_s": (said.at_ns - said.first_seen_ns) // 10**9,
                 "cause_count": it.cause_count,
                 "causes": msgspec.to_builtins(it.causes),
             }

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from confluent_kafka import Producer
 
 from agents.projection import Projection
 from agents.stage.fetch import Batch
@@ -19,14 +20,26 @@ from connectors.sql.migrate import migrate
 from infra.auditor.log import LogRecord, Place
 from infra.cli import main
 from infra.reports import run as reports
+from infra.reports.coverage import check_seals
 from infra.reports.day import Day
+from infra.reports.notes import Notes
 from infra.settings import Settings
 from schemas import codec
 from schemas.audit import Act
 from schemas.commands import Tick
 from schemas.risk_events import BreakClosed, BreakFound
 from schemas.sinks import BY_RECORD
-from schemas.topics import AUDIT, ORDER_EVENTS, PROJECTED, RISK_EVENTS, TRADES_FLAT
+from schemas.topics import (
+    ACCOUNT_COMMANDS,
+    ACCOUNT_EVENTS,
+    AUDIT,
+    MARKET_DATA,
+    ORDER_EVENTS,
+    PROJECTED,
+    RISK_EVENTS,
+    SETTLEMENT_EVENTS,
+    TRADES,
+)
 from tests.chaos.harness import Chaos
 from tests.integration.postgres import SINK_ROLE, as_role, postgres, upsert
 from tests.integration.test_check_sinks import is_whole
@@ -110,10 +123,33 @@ def test_tables_that_are_behind_are_named(town: Town, name: str) -> None:
     assert reasons == [f"{reports.NOT_STORED}: {sink.table} has not {sink.topic} 0 at {record.offset}"]
 
 
+def test_tables_without_kafka_are_reported_as_unchecked(town: Town, tmp_path: Path) -> None:
+    """With Kafka gone the report is written, and says that nobody knows whether the tables are whole."""
+    settings = town.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
+    words = [
+        "report",
+        "trades",
+        "--day",
+        str(town.days[2]),
+        "--from",
+        "postgres",
+        "--out",
+        str(tmp_path),
+        "--json",
+    ]
+    done = CliRunner(env=settings.environment()).invoke(main, words)
+    assert done.exit_code == 1
+    manifest = json.loads(done.stdout)
+    assert manifest["reasons"] == [reports.UNCHECKED]
+    assert "does not answer" in done.stderr
+    assert manifest["sha256"] == town.make("trades")["sha256"]
+
+
 # A real engine.
 
 ENGINE: Final = "control+intake+risk+matching+settlement"
 PROJECTION: Final = "projection+order-states"
+SOURCES: Final = (ACCOUNT_COMMANDS, ACCOUNT_EVENTS, TRADES, SETTLEMENT_EVENTS, MARKET_DATA)
 MINUTE_MS: Final = 60_000
 TODAY: Final = Day(int(datetime.now(UTC).timestamp()) // 86_400)
 
@@ -173,7 +209,8 @@ def as_owner(chaos: Chaos, *statements: str) -> list[Any]:
     async def do() -> list[Any]:
         connection = await asyncpg.connect(chaos.settings.postgres_url.get_secret_value())
         try:
-            return [await connection.fetch(it) for it in statements][-1]
+            found: list[list[Any]] = [await connection.fetch(it) for it in statements]
+            return found[-1]
         finally:
             await connection.close()
 
@@ -297,7 +334,7 @@ def _end_the_day(chaos: Chaos) -> None:
     chaos.until_quiet()
     chaos.until(lambda: is_whole(chaos), "all is in Postgres")
     done: list[Any] = []
-    producer = reports_producer(chaos.settings)
+    producer = Producer(chaos.settings.kafka())
     stamp_ms = int(datetime.now(UTC).timestamp() * 1000) + 5 * MINUTE_MS
     act = _an_act()
     producer.produce(
@@ -307,9 +344,9 @@ def _end_the_day(chaos: Chaos) -> None:
     assert done == [None]
 
     def is_sealed() -> bool:
-        notes = reports.Notes()
-        places = [(TRADES_FLAT, it) for it in range(2)]
-        reports.check_seals(chaos.log, places, TODAY, notes)
+        notes = Notes()
+        places = [(topic, it) for topic in SOURCES for it in range(2)]
+        check_seals(chaos.log, places, TODAY, notes)
         return not notes.reasons
 
     chaos.until(is_sealed, "today is sealed")
@@ -333,10 +370,3 @@ def _an_act() -> Act:
         note=None,
         at_ns=1,
     )
-
-
-def reports_producer(settings: Settings) -> Any:
-    """A plain producer."""
-    from confluent_kafka import Producer
-
-    return Producer(settings.kafka())

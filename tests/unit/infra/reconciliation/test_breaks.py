@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,10 +83,11 @@ def test_a_log_with_a_hole_cannot_be_replayed(town: Town) -> None:
 
 def history(town: Town, key: Key) -> list[tuple[Values, int]]:
     """Every state of a position, with the time."""
-    found = []
+    found: list[tuple[Values, int]] = []
     for place, records in town.log.records.items():
         for record in records if place[0] == SETTLEMENT_EVENTS else ():
-            for item in codec.decode(record.value).items:  # type: ignore[union-attr]
+            said: Any = codec.decode(record.value)
+            for item in said.items:
                 if type(item).__name__ == "PositionChanged" and (item.account, item.instrument) == key[:2]:
                     values = item.quantity_lots, item.open_cost_minor, item.realised_profit_minor
                     found.append((values, item.at_ns))

@@ -120,7 +120,8 @@ class Story:
     def accept(self) -> "Story":
         """It is accepted."""
         names = ("side", "order_type", "time_in_force", "quantity_lots", "price_ticks", "stop_price_ticks")
-        return self.tell("OrderAccepted", **{name: self._terms.get(name) for name in names})
+        terms: dict[str, Any] = {name: self._terms.get(name) for name in names}
+        return self.tell("OrderAccepted", **terms)
 
     def fill(self, lots: int, leaves: int, liquidity: str = "MAKER") -> "Story":
         """It trades at 104."""
