@@ -53,6 +53,10 @@ COMMANDS: Final = {
         "infra.commands.archive:archive",
         "List, export, prove and bring back what is kept for good.",
     ),
+    "reconcile": (
+        "infra.commands.reconcile:reconcile",
+        "Compare positions and balances with Postgres, a replay, a statement.",
+    ),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
     "db": ("infra.commands.db:db", "Make and keep the tables in Postgres."),

@@ -26,7 +26,7 @@ from schemas.events import CommandRefused, LevelChanged, MarkChanged, Trade
 from schemas.ids import place_id
 from schemas.record import Record
 from schemas.reference import Account, Instrument, Limits
-from schemas.risk_events import RiskEvent
+from schemas.risk_events import ReconciliationEvent, RiskEvent
 from schemas.settlement_events import SettlementEvent
 
 EDGE: Final = "edge"  # the origin of a record that bears none
@@ -154,11 +154,14 @@ def of_settlement_event(item: SettlementEvent, source: Source) -> Iterator[Flat]
             assert_never(item)
 
 
-def of_risk_event(item: RiskEvent, source: Source) -> Iterator[Flat]:
-    """Margin."""
+def of_risk_event(item: RiskEvent | ReconciliationEvent, source: Source) -> Iterator[Flat]:
+    """Margin, and breaks: of those the id is the command's, whom it is against the reason, the rest the detail."""
     match item:
         case risk_events.MarginDeficit() | risk_events.MarginRestored():
             yield topics.RISK_EVENTS_FLAT, _placed(flat.FlatRiskEvent, item, source)
+        case risk_events.BreakFound() | risk_events.BreakClosed():
+            names = {"command_id": item.break_id, "reason": item.against}
+            yield topics.RISK_EVENTS_FLAT, _placed(flat.FlatRiskEvent, item, source, **names)
         case _:
             assert_never(item)
 

@@ -1,13 +1,17 @@
 """`trading report`: the reports of a day, each as a file with a manifest."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from infra.auditor.log import Log
+from infra.commands.archived import archive_option, settings_at
 from infra.commands.audit import SOURCES
 from infra.commands.kafka import engine_log
+from infra.errors import OperatorError
 from infra.reports.day import Day
 from infra.settings import Settings
 
@@ -33,10 +37,19 @@ NAMES: Final = ("orders", "trades", "positions", "obligations")
     help="The folder that the files go to.",
 )
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@archive_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_context
 def report(
-    context: click.Context, *, name: str, day: str, source: str, out: Path, form: str, as_json: bool
+    context: click.Context,
+    *,
+    name: str,
+    day: str,
+    source: str,
+    out: Path,
+    form: str,
+    archive_url: str | None,
+    as_json: bool,
 ) -> None:
     """Write the report of a day: order record keeping (RTS 24), trades, positions and profit, or obligations.
 
@@ -50,19 +63,27 @@ def report(
     """  # noqa: D301
     from infra.reports.run import Order, from_log, from_postgres
 
-    settings = Settings.load()
+    settings = settings_at(archive_url)
     asked = Order(name, Day.parse(day), out, f".{form}")
-    if source == POSTGRES:
-        with engine_log(settings) as log:
-            manifest = from_postgres(asked, settings, log)
-    else:
-        with SOURCES[source](settings) as log:
-            manifest = from_log(asked, settings, log, source)
+    with ExitStack() as stack:
+        if source == POSTGRES:
+            manifest = from_postgres(asked, settings, _log_if_there(settings, stack))
+        else:
+            manifest = from_log(asked, settings, stack.enter_context(SOURCES[source](settings)), source)
     if as_json:
         click.echo(json.dumps(manifest, ensure_ascii=False))
     else:
         _print(manifest, out)
     context.exit(0 if manifest["complete"] else 1)
+
+
+def _log_if_there(settings: Settings, stack: ExitStack) -> Log | None:
+    """The engine's topics; a report of the tables can be made without them, but not be called complete."""
+    try:
+        return stack.enter_context(engine_log(settings))
+    except OperatorError as error:
+        click.echo(str(error), err=True)
+        return None
 
 
 def _print(manifest: dict[str, Any], out: Path) -> None:

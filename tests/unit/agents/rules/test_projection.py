@@ -14,7 +14,7 @@ from schemas.envelopes import AccountCommandItem, AccountEventItem, ControlEvent
 from schemas.ids import place_id
 from schemas.record import Record
 from schemas.reference import Account, Instrument, Limits
-from schemas.risk_events import RiskEvent
+from schemas.risk_events import ReconciliationEvent, RiskEvent
 from schemas.settlement_events import SettlementEvent
 from schemas.sinks import BY_RECORD, SINKS, kafka_key
 from schemas.topics import (
@@ -37,7 +37,7 @@ ITEMS: Final[dict[str, tuple[type[Record], ...]]] = {
     topics.TRADES: (events.Trade,),
     topics.MARKET_DATA: (events.LevelChanged, events.MarkChanged),
     topics.SETTLEMENT_EVENTS: get_args(SettlementEvent),
-    topics.RISK_EVENTS: get_args(RiskEvent),
+    topics.RISK_EVENTS: (*get_args(RiskEvent), *get_args(ReconciliationEvent)),
 }
 """All that may stand on each topic, as the envelopes say."""
 
@@ -86,7 +86,12 @@ PLACES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "CashReleased": (SETTLEMENTS,),
         "VariationSettled": (SETTLEMENTS,),
     },
-    topics.RISK_EVENTS: {"MarginDeficit": (RISK_EVENTS_FLAT,), "MarginRestored": (RISK_EVENTS_FLAT,)},
+    topics.RISK_EVENTS: {
+        "MarginDeficit": (RISK_EVENTS_FLAT,),
+        "MarginRestored": (RISK_EVENTS_FLAT,),
+        "BreakFound": (RISK_EVENTS_FLAT,),
+        "BreakClosed": (RISK_EVENTS_FLAT,),
+    },
 }
 """Where each event goes. A new event fails the tests here until it has a place."""
 
@@ -104,6 +109,15 @@ OTHER_NAMES: Final = {
     "LimitsChanged": {"account", "limits"},  # name, definition
     "SessionEnded": {"mark_price_ticks", "session_end_ns"},  # price_ticks; at_ns is the tick that reached it
     "RulesActivated": {"version"},  # rules_version
+    "BreakFound": {  # command_id, reason; the detail has the others
+        "break_id",
+        "against",
+        "engine_quantity",
+        "other_quantity",
+        "since_ns",
+        "first_seen_ns",
+    },
+    "BreakClosed": {"break_id", "against", "first_seen_ns"},  # command_id, reason
 }
 """Fields of an event that its row has under another name, or not at all."""
 

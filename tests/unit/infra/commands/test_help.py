@@ -31,6 +31,8 @@ COMMANDS = (
     "audit keygen",
     "audit verify",
     "audit trail",
+    "report",
+    "reconcile",
 )
 CALLS = (
     "status",
@@ -43,6 +45,8 @@ CALLS = (
     "dead-letters list",
     "skip risk 0 0 --note why",
     "audit trail --account alice",
+    "report trades --day 2026-11-25 --out .",
+    "reconcile --against kafka",
 )
 
 
