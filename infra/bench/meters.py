@@ -23,12 +23,6 @@ Buckets = dict[float, float]
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU time that a process has used, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) / _TICKS_A_SECOND
-
-
-def family_cpu_s(pid: int) -> float:
     """The CPU time of a process and its living children, and of those that it has seen end, in seconds."""
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
@@ -49,7 +43,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_of(pids: Mapping[str, int | None]) -> dict[str, float]:
-    """The CPU time of each named process that runs."""
+    """The CPU time of each named process that runs, and of its children: Postgres has one for each connection."""
     return {name: cpu_s(pid) for name, pid in pids.items() if pid is not None}
 
 

@@ -1,7 +1,7 @@
 """What the sinks keep of the session, each part compared with what the engine said: rows, archive, seals, a report."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from itertools import zip_longest
@@ -33,28 +33,36 @@ SLICES: Final = """
 STILL_RUNS: Final = (NOT_OVER, NOT_PASSED, UNSEALED)
 
 
-def prove(engine: Engine, trades: Sequence[Trade], timeout_s: float) -> Proof:
-    """Wait until the sinks have all of the session, and compare.
+def await_servers(engine: Engine, timeout_s: float) -> None:
+    """Wait until the sinks' servers run, and their connectors are applied."""
+    sinks = engine.sinks
+    assert sinks is not None, "the demo's engine has sinks"
+    step_until(engine, "the sinks' servers", lambda: sinks.all_done, timeout_s)
+
+
+def prove(
+    engine: Engine, trades: Sequence[Trade], timeout_s: float, report: Callable[[str], object]
+) -> Proof:
+    """Wait until the sinks have all of the session, and compare; ``report`` gets a line for each phase.
 
     Raises:
         OperatorError: a server does not answer, or the sinks did not catch up.
 
     """
-    settings, begun_s = engine.settings, time.monotonic()
+    settings = engine.settings
     with closing(KafkaLog(settings.kafka())) as log:
-        ends = _await_sinks(engine, log, timeout_s)
-        waited_s = time.monotonic() - begun_s
+        report("waiting until rows and archive have all of it")
+        begun_s = time.monotonic()
+        step_until(engine, "the rows", lambda: are_stored(settings, log), timeout_s)
+        ends = archive_ends(settings)
+        step_until(engine, "the archive", lambda: are_archived(settings, ends), timeout_s)
+        behind_s = time.monotonic() - begun_s
+        report("comparing every row with its topic, and making a report")
         slices = with_database(settings, _slices)
-        return Proof(
-            behind_s=waited_s,
-            slices=slices,
-            checks=(
-                sums_agree(slices, trades),
-                _rows(settings),
-                _report(settings, log, trades),
-                *_archive(settings, log, ends),
-            ),
-        )
+        of_tables = sums_agree(slices, trades), _rows(settings), _report(settings, log, trades)
+        report("comparing the archive with Kafka, and with its seals")
+        of_archive = _archive(settings, log, ends)
+        return Proof(behind_s=behind_s, slices=slices, checks=(*of_tables, *of_archive))
 
 
 def sums_agree(slices: Sequence[Slice], trades: Sequence[Trade]) -> Check:
@@ -94,17 +102,6 @@ def compare(ours: Log, kafka: Log, places: Mapping[Place, Span]) -> Check:
 
 def _content(record: LogRecord) -> tuple[int, int, bytes | None]:
     return record.offset, record.timestamp_ms, record.value
-
-
-def _await_sinks(engine: Engine, log: Log, timeout_s: float) -> dict[Place, int]:
-    """Wait until rows and archive have all that is there now, and give where each topic-partition ends."""
-    settings, sinks = engine.settings, engine.sinks
-    assert sinks is not None, "the demo's engine has sinks"
-    step_until(engine, "the sinks' servers", lambda: sinks.all_done, timeout_s)
-    step_until(engine, "the rows", lambda: are_stored(settings, log), timeout_s)
-    ends = archive_ends(settings)
-    step_until(engine, "the archive", lambda: are_archived(settings, ends), timeout_s)
-    return ends
 
 
 async def _slices(connection: Any) -> list[Slice]:

@@ -17,7 +17,7 @@ from infra.demo.killer import STAGES
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
-from infra.demo.proof import prove
+from infra.demo.proof import await_servers, prove
 from infra.demo.replay import Replay
 from infra.demo.report import Check, DemoResult, Proof, print_report
 from infra.demo.session import Session
@@ -50,14 +50,23 @@ def run(settings: Settings, session: Session, console: Console, *, rate: int, ke
                 engine.start(on_jar)
             code = print_report(_play(engine, session, console, rate), console)
             if keep:
-                console.print(
-                    f"The engine stays up: Kafka {engine.settings.kafka_bootstrap}. Ctrl-C stops it."
-                )
+                console.print(f"The engine stays up, Ctrl-C stops it. {_addresses(engine)}", soft_wrap=True)
                 engine.run()
     finally:
         with uninterrupted():
             engine.stop()
     return code
+
+
+def _addresses(engine: Engine) -> str:
+    """Where its servers are; in an environment so, the other commands of `trading` find this engine."""
+    settings, sinks = engine.settings, engine.sinks
+    addresses = {"Kafka": settings.kafka_bootstrap} | (sinks.addresses if sinks else {})
+    told = ", ".join(f"{name} {address}" for name, address in addresses.items())
+    return (
+        f"{told}. For other commands: export TRADING_DATA_FOLDER={settings.data_folder}"
+        f" TRADING_ACCOUNT_PARTITIONS={settings.account_partitions} TRADING_BOOK_PARTITIONS={settings.book_partitions}"
+    )
 
 
 def fresh(settings: Settings) -> Settings:
@@ -102,13 +111,14 @@ def _play(engine: Engine, session: Session, console: Console, rate: int) -> Demo
             replay.run()
         finally:
             replay.close()
+    if engine.sinks:  # they came up beside the session; they store it while it is audited
+        await_servers(engine, engine.settings.start_timeout_s)
     console.log("auditing all topics")
     return _result(engine, session, replay, console)
 
 
 def _prove(engine: Engine, console: Console, trades: Sequence[Trade]) -> Proof:
-    console.log("comparing rows, archive, seals and a report")
-    return prove(engine, trades, engine.settings.start_timeout_s)
+    return prove(engine, trades, engine.settings.start_timeout_s, console.log)
 
 
 def _result(engine: Engine, session: Session, replay: Replay, console: Console) -> DemoResult:

@@ -17,8 +17,8 @@ from infra.archive.progress import progress
 from infra.auditor.log import KafkaLog, Log
 from infra.bench.command import scratch
 from infra.bench.load import NS
-from infra.bench.meters import family_cpu_s
-from infra.bench.session import Latency, Session, engine_on, load_reference, session
+from infra.bench.meters import cpu_of
+from infra.bench.session import Latency, Session, engine_on, load_reference, pids_of, session
 from infra.caught_up import archive_ends, are_archived, are_stored, step_until
 from infra.commands.db import with_database
 from infra.embedded.broker import EmbeddedBroker
@@ -93,7 +93,7 @@ def fill(settings: Settings, broker: EmbeddedBroker, records: int) -> int:
         orders = running.flood(FIRST_ORDERS)
         _until_still(log)
         while (have := _flat_records(log)) < records:
-            orders += running.flood(max(FIRST_ORDERS, int((records - have) * orders / have)))
+            orders += running.flood(max(FIRST_ORDERS, (records - have) * orders // max(have, 1)))
             _until_still(log)
         return orders
 
@@ -101,11 +101,14 @@ def fill(settings: Settings, broker: EmbeddedBroker, records: int) -> int:
 def drain(settings: Settings, broker: EmbeddedBroker, orders: int) -> Drained:
     """Start the sinks without the archive, and wait until every flat record of so many orders is a row."""
     with _sinking(settings.model_copy(update={"archive": False}), broker) as engine:
-        cpu = _cpu(engine, broker)
+        pids = pids_of(engine, broker)
+        cpu = cpu_of(pids)
         with closing(KafkaLog(settings.kafka())) as log:
             _until(engine, "the rows", lambda: are_stored(engine.settings, log))
             records = _flat_records(log)
-        spent = {name: (now - cpu[name]) * US / records for name, now in _cpu(engine, broker).items()}
+        spent = {
+            name: (now - cpu[name]) * US / records for name, now in cpu_of(pids).items() if now > cpu[name]
+        }
         first, last = with_database(engine.settings, _span)
         return Drained(records, orders, (last - first).total_seconds(), spent)
 
@@ -135,11 +138,10 @@ def lag_ms(
     """From when the order of a trade was due to when the trade's row was committed: p50 and p99, at a rate."""
     running = Session(engine, broker)
     load_reference(engine.settings)
-    begun_ns = time.time_ns()
     running.latency(ACCOUNT_COMMANDS, rate, seconds, warm_up_s)
+    since_ns = time.time_ns() - int(seconds * NS)
     with closing(KafkaLog(engine.settings.kafka())) as log:
         _until(engine, "the rows", lambda: are_stored(engine.settings, log))
-    since_ns = begun_ns + int(warm_up_s * NS)
 
     async def ask(connection: Any) -> list[float]:
         return [float(it) for it in await connection.fetchval(LAGS, since_ns, list(QUANTILES))]
@@ -170,12 +172,6 @@ def _sinking(settings: Settings, broker: EmbeddedBroker) -> Iterator[Engine]:
 def _sinks(engine: Engine) -> SinkServers:
     assert engine.sinks is not None, "they were asked for"
     return engine.sinks
-
-
-def _cpu(engine: Engine, broker: EmbeddedBroker) -> dict[str, float]:
-    """CPU seconds of each server that rows pass, its children with it: Postgres has a process for each connection."""
-    servers = {name: _sinks(engine).pid(name) for name in _sinks(engine).states()} | {"broker": broker.pid}
-    return {name: family_cpu_s(pid) for name, pid in servers.items() if pid is not None}
 
 
 def _flat_records(log: Log) -> int:
