@@ -1,6 +1,7 @@
 """The sinks on a real registry, Connect and Postgres: rows and topics agree, whatever is killed meanwhile."""
 
 import json
+import os
 from collections.abc import Iterator
 
 import msgspec
@@ -20,6 +21,7 @@ from infra.sinks.registry import (
     register,
     released,
 )
+from infra.sinks.servers import GIVES_WAY
 from schemas import codec
 from schemas.topics import TRADES_FLAT
 from tests.integration.sinks_town import CONNECTOR, Town, town, trade_of
@@ -111,6 +113,14 @@ def test_what_a_search_left_behind_is_taken_away(running: Town) -> None:
         assert left in connect.states()
         assert run("apply").exit_code == 0
         assert connect.states().keys() == connectors.templates().keys()
+
+
+def test_servers_give_way_to_the_engine(running: Town) -> None:
+    """Each has less right to the cores than the workers that trade."""
+    for name in running.sinks.states():
+        pid = running.sinks.pid(name)
+        assert pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, pid) == GIVES_WAY
 
 
 def test_kills_lose_and_double_no_row(running: Town) -> None:
