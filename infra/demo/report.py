@@ -71,6 +71,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     behind_s: float
     slices: Sequence[Slice]
     checks: Sequence[Check]
+    reports: str
 
 
 class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +184,8 @@ def print_report(result: DemoResult, console: Console) -> int:
     for view in result.views:
         console.print(f"View     {escape(view)}", soft_wrap=True)
     console.print(f"Picture  {escape(result.picture)}", soft_wrap=True)
+    if result.proof:
+        console.print(f"Report   {escape(result.proof.reports)}", soft_wrap=True)
     broken = sum(not check.holds for check in found)
     console.print(
         f"[bold red]{broken} of {len(found)} checks do not hold[/]"

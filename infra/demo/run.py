@@ -17,7 +17,7 @@ from infra.demo.killer import STAGES
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
-from infra.demo.proof import await_servers, prove
+from infra.demo.proof import prove, start_servers
 from infra.demo.replay import Replay
 from infra.demo.report import Check, DemoResult, Proof, print_report
 from infra.demo.session import Session
@@ -47,7 +47,7 @@ def run(settings: Settings, session: Session, console: Console, *, rate: int, ke
     try:
         with until_interrupted():
             with jar_bar(console) as on_jar:
-                engine.start(on_jar)
+                engine.start(on_jar, with_sinks=False)
             code = print_report(_play(engine, session, console, rate), console)
             if keep:
                 console.print(f"The engine stays up, Ctrl-C stops it. {_addresses(engine)}", soft_wrap=True)
@@ -111,8 +111,8 @@ def _play(engine: Engine, session: Session, console: Console, rate: int) -> Demo
             replay.run()
         finally:
             replay.close()
-    if engine.sinks:  # they came up beside the session; they store it while it is audited
-        await_servers(engine, engine.settings.start_timeout_s)
+    if engine.sinks:
+        start_servers(engine, engine.settings.start_timeout_s)
     console.log("auditing all topics")
     return _result(engine, session, replay, console)
 
