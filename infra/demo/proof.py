@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import closing
 from decimal import Decimal
 from itertools import zip_longest
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,45 +35,42 @@ SLICES: Final = """
 STILL_RUNS: Final = (NOT_OVER, NOT_PASSED, UNSEALED)
 
 
-def start_servers(engine: Engine, timeout_s: float) -> None:
-    """Start the sinks' servers, and wait until they run and their connectors are applied.
+def prove(
+    engine: Engine,
+    trades: Sequence[Trade],
+    timeout_s: float,
+    report: Callable[[str], object],
+    other_core: Executor,
+) -> Proof:
+    """Start the sinks' servers, wait until they have all of the session, and compare; half of it on another core.
 
     Not before the session: three servers that start beside it on two cores would be what its latency shows.
-    """
-    sinks = engine.sinks
-    assert sinks is not None, "the demo's engine has sinks"
-    engine.start_sinks()
-    step_until(engine, "the sinks' servers", lambda: sinks.all_done, timeout_s)
-
-
-def prove(
-    engine: Engine, trades: Sequence[Trade], timeout_s: float, report: Callable[[str], object]
-) -> Proof:
-    """Wait until the sinks have all of the session, and compare; ``report`` gets a line for each phase.
+    ``report`` gets a line for each phase.
 
     Raises:
         OperatorError: a server does not answer, or the sinks did not catch up.
 
     """
-    settings = engine.settings
+    settings, sinks = engine.settings, engine.sinks
+    assert sinks is not None, "the demo's engine has sinks"
+    begun_s = time.monotonic()
+    engine.start_sinks()
     with closing(KafkaLog(settings.kafka())) as log:
-        report("waiting until rows and archive have all of it")
-        begun_s = time.monotonic()
+        step_until(engine, "the sinks' servers", lambda: sinks.all_done, timeout_s)
         step_until(engine, "the rows", lambda: are_stored(settings, log), timeout_s)
-        ends = archive_ends(settings)
-        step_until(engine, "the archive", lambda: are_archived(settings, ends), timeout_s)
-        behind_s = time.monotonic() - begun_s
-        report("comparing rows with topics, the archive with Kafka and with its seals")
-        with ProcessPoolExecutor(1, get_context("spawn")) as other_core:
-            of_archive = other_core.submit(_archive, settings, ends, trades)
-            slices = with_database(settings, _slices)
-            of_tables = sums_agree(slices, trades), _rows(settings)
-            return Proof(
-                behind_s=behind_s,
-                slices=slices,
-                checks=(*of_tables, *of_archive.result()),
-                reports=str(_reports(settings)),
-            )
+    ends = archive_ends(settings)
+    step_until(engine, "the archive", lambda: are_archived(settings, ends), timeout_s)
+    took_s = time.monotonic() - begun_s
+    report("comparing rows with topics, the archive with Kafka and with its seals")
+    of_archive = other_core.submit(_archive, settings, ends, trades)
+    slices = with_database(settings, _slices)
+    of_tables = sums_agree(slices, trades), _rows(settings)
+    return Proof(
+        took_s=took_s,
+        slices=slices,
+        checks=(*of_tables, *of_archive.result()),
+        reports=str(_reports(settings)),
+    )
 
 
 def sums_agree(slices: Sequence[Slice], trades: Sequence[Trade]) -> Check:

@@ -66,9 +66,9 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sinks keep; ``behind_s`` is how long they needed when the session and its audit were over."""
+    """What the sinks keep; ``took_s`` is from the start of their servers, after the session, until they had it."""
 
-    behind_s: float
+    took_s: float
     slices: Sequence[Slice]
     checks: Sequence[Check]
     reports: str
@@ -305,7 +305,9 @@ def _slices(proof: Proof) -> Table:
         table.add_row(
             it.since, f"{it.trades:,}", f"{it.volume:.8f}", f"{it.notional:,.2f}", f"{it.average:,.2f}"
         )
-    table.caption = f"Rows and archive had all of it {proof.behind_s:.1f} s after the audit"
+    table.caption = (
+        f"Rows and archive had all of it {proof.took_s:.0f} s after their servers' start, behind the session"
+    )
     table.caption_justify = "left"
     return table
 

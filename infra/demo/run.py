@@ -2,7 +2,9 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Final
 
 from rich.console import Console
@@ -17,7 +19,7 @@ from infra.demo.killer import STAGES
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
-from infra.demo.proof import prove, start_servers
+from infra.demo.proof import prove
 from infra.demo.replay import Replay
 from infra.demo.report import Check, DemoResult, Proof, print_report
 from infra.demo.session import Session
@@ -111,14 +113,21 @@ def _play(engine: Engine, session: Session, console: Console, rate: int) -> Demo
             replay.run()
         finally:
             replay.close()
-    if engine.sinks:
-        start_servers(engine, engine.settings.start_timeout_s)
-    console.log("auditing all topics")
     return _result(engine, session, replay, console)
 
 
-def _prove(engine: Engine, console: Console, trades: Sequence[Trade]) -> Proof:
-    return prove(engine, trades, engine.settings.start_timeout_s, console.log)
+def _checked(
+    engine: Engine, trades: Sequence[Trade], views_url: str, console: Console
+) -> tuple[list[Check], Proof | None]:
+    """What the auditor finds, on a core of its own, and meanwhile what the sinks keep."""
+    settings = engine.settings
+    with ProcessPoolExecutor(1, get_context("spawn")) as other_core:
+        console.log("auditing all topics")
+        audit = other_core.submit(_audit, settings, views_url)
+        proof = None
+        if engine.sinks:
+            proof = prove(engine, trades, settings.start_timeout_s, console.log, other_core)
+        return audit.result(), proof
 
 
 def _result(engine: Engine, session: Session, replay: Replay, console: Console) -> DemoResult:
@@ -139,10 +148,7 @@ def _result(engine: Engine, session: Session, replay: Replay, console: Console) 
         ),
         path,
     )
-    further = [
-        Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side"),
-        *_audit(engine.settings, address),
-    ]
+    audit, proof = _checked(engine, collector.trades, address, console)
     return DemoResult(
         rows=session.rows,
         commands=len(session.commands),
@@ -157,19 +163,25 @@ def _result(engine: Engine, session: Session, replay: Replay, console: Console) 
         money=collector.money(sum(deposit.amount_minor for deposit in session.deposits)),
         kills=kills,
         gaps=collector.gaps.total(),
-        further=further,
-        proof=_prove(engine, console, collector.trades) if engine.sinks else None,
+        further=[
+            Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side"),
+            *audit,
+        ],
+        proof=proof,
         views=views.worth_a_look(address, ACCOUNT_NAMES[0]),
         picture=str(path),
     )
 
 
-def _audit(settings: Settings, views_url: str) -> Iterator[Check]:
+def _audit(settings: Settings, views_url: str) -> list[Check]:
     """Every line of the auditor, as `trading check` gives them."""
+    found: list[Check] = []
     for tally in auditor.run(settings, views_url=views_url):
         seen = f"{tally.breaches:,} of {tally.count:,} break it" if tally.breaches else f"{tally.count:,}"
         notes = (*tally.examples, tally.note) if tally.breaches else (tally.note,)
-        yield Check(f"audit: {tally.name}", not tally.breaches, "; ".join((seen, *filter(None, notes))))
+        text = "; ".join((seen, *filter(None, notes)))
+        found.append(Check(f"audit: {tally.name}", not tally.breaches, text))
+    return found
 
 
 def _points(session: Session, trades: TradeComparison) -> dict[str, list[TradePoint]]:

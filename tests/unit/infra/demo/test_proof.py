@@ -90,7 +90,7 @@ def test_an_archive_that_differs_is_found(change: Callable[[list[LogRecord]], ob
 
 def test_the_report_shows_the_sums_and_counts_the_checks() -> None:
     """The sums stand in a table of their own, and a check of the sinks that is broken ends the demo with 1."""
-    proof = Proof(behind_s=1.5, slices=(SLICE,), checks=(Check("rows", holds=True, seen="6"),), reports="r")
+    proof = Proof(took_s=1.5, slices=(SLICE,), checks=(Check("rows", holds=True, seen="6"),), reports="r")
     console = Console(file=StringIO(), width=200)
     assert print_report(msgspec.structs.replace(GOOD, proof=proof), console) == 0
     broken = msgspec.structs.replace(proof, checks=(Check("rows", holds=False, seen="5"),))
