@@ -49,6 +49,9 @@ def _do(name: str, chore: Chore, settings: Settings) -> None:
     except OperatorError as error:
         FAILED.labels(name).inc()
         _log.error("%s: %s; tried again in %.0f s", name, error, EVERY_S)
+    except Exception:  # noqa: BLE001 - whatever is wrong with one must not end the hold
+        FAILED.labels(name).inc()
+        _log.exception("%s: this is a fault of the engine; the other chores go on", name)
     else:
         if line:
             _log.warning("%s: %s", name, line)
