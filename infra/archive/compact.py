@@ -188,9 +188,10 @@ def _write(bucket: Bucket, table: Table, task: Task, source: ArchiveLog, place: 
     for first in groups:
         path = f"data/topic={task.topic}/ts_day={date_of(task.day)}/compacted-{uuid.uuid4()}.parquet"
         buffer = pa.BufferOutputStream()
-        with pq.ParquetWriter(buffer, schema_to_pyarrow(table.schema()), compression="zstd") as writer:
+        columns = schema_to_pyarrow(table.schema())
+        with pq.ParquetWriter(buffer, columns, compression="zstd", write_page_checksum=True) as writer:
             for group in chain([first], groups):
-                writer.write_table(_table(group, place, writer.schema))
+                writer.write_table(_table(group, place, columns))
                 if buffer.tell() >= FILE_BYTES:
                     break
         bucket.write_new(f"{FOLDER}/{path}", buffer.getvalue().to_pybytes())

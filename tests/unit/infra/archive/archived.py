@@ -66,7 +66,7 @@ class Archive:
     def _write(self, name: str, rows: Sequence[Row]) -> Path:
         path = self.folder / "archive" / "raw" / "data" / name / f"00001-{uuid.uuid4()}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(as_table(rows), path, compression="zstd")
+        pq.write_table(as_table(rows), path, compression="zstd", write_page_checksum=True)
         return path
 
 
@@ -94,7 +94,7 @@ def rows_of(file: Path) -> list[Row]:
 
 def rewrite(file: Path, table: pa.Table) -> None:
     """Puts another file in the place of one, as only somebody could who goes past the engine."""
-    pq.write_table(table, file, compression="zstd")
+    pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _folder(row: Row) -> str:

@@ -189,6 +189,20 @@ def test_a_lost_file_is_named_or_left_out(archive: Archive) -> None:
     assert [type(it) for it in heard] == [FileFault]
 
 
+@pytest.mark.parametrize("at", [0.02, 0.5, 0.97])
+def test_a_damaged_file_is_told_from_a_server_that_fails(archive: Archive, at: float) -> None:
+    """Bytes that were lost anywhere in a file, its pages or its footer."""
+    (file,) = archive.commit(rows(TRADES, range(2_000)))
+    data = bytearray(file.read_bytes())
+    begin = int(len(data) * at)
+    data[begin : begin + 300] = bytes(len(data[begin : begin + 300]))
+    file.write_bytes(data)
+    heard: list[Exception] = []
+    read = list(ArchiveLog(archive.bucket, on_fault=heard.append).read(TRADES, ALL))
+    assert ["is damaged" in str(it) for it in heard] == [True]
+    assert read == [record(it.offset) for it in read]
+
+
 def test_a_row_that_was_moved_to_another_topic_is_not_read(archive: Archive) -> None:
     """A file's place in the table does not speak for its rows."""
     (file,) = archive.commit(rows(TRADES, range(10)))
