@@ -31,6 +31,11 @@ COMMANDS = (
     "audit keygen",
     "audit verify",
     "audit trail",
+    "archive",
+    "archive list",
+    "archive export",
+    "archive verify",
+    "archive compact",
 )
 CALLS = (
     "status",
