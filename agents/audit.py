@@ -38,6 +38,7 @@ from schemas.audit import Seal
 from schemas.topics import FINGERPRINTS, SEALS
 from tables.checkpointed.ports import Bounds, Changelog, ChangelogDoubtful, ChangelogFenced
 from tables.checkpointed.reader import LogReader
+from tables.checkpointed.restored import NOWHERE, Offsets, broker_of, original_of
 from tables.section import Change
 
 log = logging.getLogger(__name__)
@@ -240,11 +241,20 @@ class KafkaSurroundings:
     """The log on Kafka."""
 
     def __init__(
-        self, journal: Changelog, outputs: Outputs, reader: LogReader, admin: AdminClient, choose: Choice
+        self,
+        journal: Changelog,
+        outputs: Outputs,
+        reader: LogReader,
+        admin: AdminClient,
+        choose: Choice,
+        offsets: Mapping[tuple[str, int], Offsets] = NOWHERE,
     ) -> None:
-        """``journal`` is that of `seals`; ``choose`` says what is sealed of the topics that there are."""
+        """``journal`` is that of `seals`; ``choose`` says what is sealed of the topics that there are.
+
+        Restored records are sealed where they first stood, which ``offsets`` tells: their seals go on being true.
+        """
         self.journal, self._outputs, self._reader = journal, outputs, reader
-        self._admin, self._choose = admin, choose
+        self._admin, self._choose, self._offsets = admin, choose, offsets
 
     def places(self) -> Iterable[tuple[str, int]]:
         """Asks the broker; KafkaException where it does not answer."""
@@ -253,11 +263,13 @@ class KafkaSurroundings:
 
     def bounds(self, place: TP) -> Bounds:
         """What can be read of a place."""
-        return self._reader.bounds(*place)
+        start, end = self._reader.bounds(*place)
+        return Bounds(*(original_of(self._offsets, place, it) for it in (start, end)))
 
     def has_record(self, place: TP, begin: int) -> bool:
         """Reads no further than to the first."""
-        return next(self._reader.read(place.topic, place.partition, begin), None) is not None
+        offset = broker_of(self._offsets, place, begin)
+        return next(self._reader.read(place.topic, place.partition, offset), None) is not None
 
     def say(self, fingerprints: Iterable[tuple[bytes, bytes]]) -> None:
         """Waits for the broker's word."""
