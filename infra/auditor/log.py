@@ -88,6 +88,15 @@ class KafkaLog:
             raise AuditError(f"{place[0]} {place[1]}: {error.args[0].str()}") from error
         return original_of(self.offsets, place, low), original_of(self.offsets, place, high)
 
+    def first_since(self, place: Place, timestamp_ms: int) -> int:
+        """The offset of the first record that is not older; the one behind the last where all are."""
+        asked = TopicPartition(*place, timestamp_ms)
+        try:
+            (found,) = self._consumer.offsets_for_times([asked], timeout=TIMEOUT_S)
+        except KafkaException as error:
+            raise AuditError(f"{place[0]} {place[1]}: {error.args[0].str()}") from error
+        return self.bounds(place)[1] if found.offset < 0 else original_of(self.offsets, place, found.offset)
+
     def read(self, place: Place, span: Span) -> Iterator[LogRecord]:
         """The records of a span, a chunk at a time; AuditError when the broker does not give them."""
         if span[0] >= span[1]:
