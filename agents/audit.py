@@ -79,9 +79,15 @@ class Surroundings(Protocol):
 class Sealer:
     """Stands where a stage has its partitions: the app gives it ownership, and what is read."""
 
-    def __init__(self, world: Surroundings, signer: Signer, on_death: Callable[[Exception], Any]) -> None:
-        """Touches nothing yet. ``on_death`` ends the process."""
-        self._world, self._signer, self._on_death = world, signer, on_death
+    def __init__(
+        self,
+        world: Surroundings,
+        signer: Signer,
+        on_death: Callable[[Exception], Any],
+        archive: str | None = None,
+    ) -> None:
+        """Touches nothing yet. ``on_death`` ends the process; ``archive`` is the place that seals name."""
+        self._world, self._signer, self._on_death, self._archive = world, signer, on_death, archive
         self._chains: dict[TP, Chain] = {}
         self._log_time_ms = 0
         self._sealing = threading.Lock()
@@ -175,7 +181,7 @@ class Sealer:
                 " `trading audit verify` will always say so",
                 *(*place, last.last_offset + 1, start - 1),
             )
-        return Chain(place.topic, place.partition, start, last, self._signer)
+        return Chain(place.topic, place.partition, start, last, self._signer, self._archive)
 
     def _commit(self, sealed: list[Sealed]) -> None:
         if not sealed:

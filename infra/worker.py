@@ -254,7 +254,7 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         partial(sealed, settings),
         config.offsets,
     )
-    sealer = Sealer(world, signer, death.die)
+    sealer = Sealer(world, signer, death.die, settings.archive_metadata)
     ours = msgspec.structs.replace(
         config,
         kafka=kafka | LEISURELY,

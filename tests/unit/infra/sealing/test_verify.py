@@ -71,6 +71,20 @@ def test_null_is_not_empty(sealed: SealedLog) -> None:
     assert sealed.found() == {("changed", "trades", PER_SEGMENT, 1)}
 
 
+def test_the_archive_s_place_is_sealed_too(sealed: SealedLog, tmp_path: Path) -> None:
+    """Seals of before there was an archive hold, and later ones that name one follow; another name is a forgery."""
+    place = f"file://{tmp_path}/archive/raw/metadata"
+    _, last = sealed.seal(TRADES, SEGMENTS - 1)
+    records = sealed.log.records[TRADES]
+    chain = Chain(*TRADES, 0, last, sealed.key, place)
+    sealed.add([*chain.take(records), chain.close()])
+    assert sealed.found() == set()
+    assert [sealed.seal(TRADES, it)[1].archive for it in (SEGMENTS - 1, SEGMENTS)] == [None, place]
+    for forged in (None, "file:///elsewhere"):
+        sealed.replace_seal(TRADES, SEGMENTS, archive=forged)
+        assert {(kind, number) for kind, _, _, number in sealed.found()} == {("forged_seal", SEGMENTS)}
+
+
 @pytest.mark.parametrize("offset", [0, 5, 6, 17, 29])
 def test_one_dropped_record_is_named(sealed: SealedLog, offset: int) -> None:
     """A record that is gone from the middle is missing, wherever in a segment it was."""
