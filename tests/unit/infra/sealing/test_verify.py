@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agents.rules.audit import Chain
 from infra.auditor.log import LogRecord
-from infra.sealing.keys import generate, key_file, private
+from infra.sealing.keys import generate, key_file, private, trusted
+from infra.sealing.verify import verify
 from schemas import codec
 from tests.unit.infra.sealing.sealed_log import (
     JOURNAL,
@@ -206,6 +207,27 @@ def test_garbage_in_seals_is_found(sealed: SealedLog) -> None:
     at = sealed.log.bounds(JOURNAL)[1]
     sealed.append(JOURNAL, b"no seal")
     assert sealed.found() == {("forged_seal", "seals", at, None)}
+
+
+def test_a_restored_log_has_lost_nothing_before_its_start(sealed: SealedLog) -> None:
+    """Seals of before a restored day are expired, its own hold, in the middle of one too; later losses are found."""
+    begin = 2 * PER_SEGMENT + 1
+
+    def found() -> list[tuple[str, int | None]]:
+        verified = verify(
+            sealed.log,
+            trusted(sealed.settings),
+            [TRADES],
+            now_ms=sealed.now_ms,
+            restored_from={TRADES: begin},
+        )
+        assert verified.places[TRADES].records_checked
+        return [(it.kind, it.offset) for it in verified.findings]
+
+    sealed.log.delete(TRADES, begin)
+    assert found() == []
+    sealed.log.delete(TRADES, 3 * PER_SEGMENT)
+    assert found()[-1] == ("removed_early", 2 * PER_SEGMENT)
 
 
 def test_retention_is_told_from_loss(sealed: SealedLog) -> None:
