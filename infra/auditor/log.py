@@ -54,10 +54,10 @@ class Log(Protocol):
 class KafkaLog:
     """A log on Kafka, read by one consumer in chunks: as many places side by side as one likes."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        """``config`` is librdkafka's, for any client."""
+    def __init__(self, config: Mapping[str, Any], *, as_stored: bool = False) -> None:
+        """``config`` is librdkafka's, for any client; ``as_stored``: by the broker's offsets, as Connect has them."""
         self._at: tuple[Place, int] | None = None  # what is fetched now, and from where it goes on
-        self._restored: Mapping[Place, Offsets] | None = None
+        self._restored: Mapping[Place, Offsets] | None = NOWHERE if as_stored else None
         self._consumer = Consumer(
             {
                 **config,
