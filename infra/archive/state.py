@@ -200,6 +200,10 @@ def take_state(
     """Writes the state as it is now as that of a day's start, and gives its folder in the bucket.
 
     ``taken_at_ms`` is the present; the nearer to the day's start, the more of the day a restore repeats.
+
+    Raises:
+        ArchiveError: a stage has no checkpoint yet, or the bucket takes no file.
+
     """
     moment = datetime.fromtimestamp(taken_at_ms / 1000, UTC).strftime("%H%M%S")
     folder = f"{FOLDER}/{day.name}/{moment}-{uuid.uuid4().hex[:8]}"
@@ -248,16 +252,25 @@ def _states(settings: Settings, log: Log, bucket: Bucket, folder: str) -> Iterat
     there = log.topics()
     for stage in STAGES:
         changelog = f"{settings.env}-{stage}-{FIRST_REPLICA}-changelog"
-        for partition in range(counts.of(topic_named(inbox_of(stage))) if changelog in there else 0):
+        if stage not in INBOXES and changelog not in there:
+            continue  # an engine without sinks
+        for partition in range(counts.of(topic_named(inbox_of(stage)))):
             state = _state(log, bucket, folder, stage, (changelog, partition), settings.data_folder)
             if state is not None:
                 yield state
+            elif stage in INBOXES:
+                raise ArchiveError(
+                    f"{stage} {partition} has no checkpoint yet: see `trading status` whether its worker runs; the"
+                    " state is taken once it has one"
+                )
 
 
 def _state(
     log: Log, bucket: Bucket, folder: str, stage: str, place: Place, work: Path
 ) -> ChangelogState | None:
     """Writes a changelog's files; None where no checkpoint was ever written."""
+    if place[0] not in log.topics():
+        return None
     with tempfile.TemporaryDirectory(prefix="state-", dir=work) as disk:
         rows = RocksStore(Path(disk) / "rows")  # sorts on disk, and forgets what was overwritten
         try:
