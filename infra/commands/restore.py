@@ -80,7 +80,7 @@ def restore(
             log, state, settings, day, as_far_as_archived=as_far_as_archived, report=console.print
         )
     keys.keep(folder / "audit", trusted.values())
-    config = _write_config(folder, base, state)
+    config = write_config(folder, base, state)
     (folder / UNFINISHED).unlink()
     if as_json:
         click.echo(json.dumps({"day": day.name, "config": str(config), **done._asdict()}))
@@ -115,7 +115,7 @@ def _cluster(settings: Settings, console: Console) -> Iterator[Settings]:
         broker.stop(settings.stop_timeout_s)
 
 
-def _write_config(folder: Path, base: Settings, state: State) -> Path:
+def write_config(folder: Path, base: Settings, state: State) -> Path:
     """The settings that go with the log: what is not here is the operator's own choice."""
     settings = settings_of(state, base)
     lines = [

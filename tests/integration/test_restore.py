@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,23 +13,48 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from infra.acts import acting
+from infra.archive.bucket import ArchiveError, Bucket
+from infra.archive.daily import DailyState
 from infra.archive.record_keys import key_of
-from infra.archive.state import Day, take_state
+from infra.archive.restore import restore as restore_day
+from infra.archive.restore import settings_of
+from infra.archive.state import ChangelogState, Day, days_with_state, read_state, restored_meta, take_state
+from infra.archive.target import Target
 from infra.auditor.agreement import entries_of
-from infra.auditor.cut import Checkpoint, last_checkpoint
-from infra.auditor.log import Log, LogRecord, Place
+from infra.auditor.audit import origins_of
+from infra.auditor.cut import Checkpoint, Cut, find_cut, last_checkpoint
+from infra.auditor.log import AuditError, KafkaLog, Log, LogRecord, Place
+from infra.auditor.refold import refold_all
+from infra.auditor.report import Report
+from infra.auditor.run import run
 from infra.cluster import counts_of
 from infra.commands.kafka import engine_log
-from infra.commands.restore import restore
-from infra.engine import Engine
+from infra.commands.restore import restore, write_config
+from infra.embedded.broker import EmbeddedBroker
+from infra.engine import Engine, EngineError
 from infra.processes import wait_until
 from infra.sealing import keys
 from infra.settings import Settings
-from infra.topics_admin import wanted
+from infra.topics_admin import TopicError, refuse_to_archive_a_restored_engine, wanted
 from schemas import codec
-from schemas.topics import AUDIT, BY_NAME, INBOXES, ORDER_STATES, ORDERS, inbox_of
+from schemas.commands import CancelOrder, PlaceOrder
+from schemas.events import OrderAccepted
+from schemas.ids import place_of
+from schemas.maximums import NANOSECONDS_PER_DAY
+from schemas.topics import (
+    ACCOUNT_COMMANDS,
+    ACCOUNT_EVENTS,
+    AUDIT,
+    BY_NAME,
+    INBOXES,
+    ORDER_STATES,
+    ORDERS,
+    SETTLEMENT_EVENTS,
+    inbox_of,
+)
 from tables.meta import META_KEY, decode_meta, encode_meta
-from tests.chaos.harness import Chaos
+from tests.chaos.harness import LOOK_S, Chaos, Flow
 from tests.unit.infra.archive.archived import Archive, Row
 
 CONTROL: Final = "control"
@@ -64,6 +90,8 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     workers = (CONTROL, FOLDS, STATES)
     with Chaos(folder, 5, workers, account_partitions=2, book_partitions=3) as chaos:
         keys.ensure(chaos.settings)
+        with acting(chaos.settings, "NOTE", "engine", note="an act, for its key"):
+            pass
         with chaos.load():
             chaos.until_said(200)
             start_ms = time.time_ns() // 10**6
@@ -97,6 +125,13 @@ def engine_in(folder: Path, *workers: str) -> Iterator[Engine]:
         )
     with Engine(settings, print) as engine:
         yield engine
+
+
+@contextmanager
+def log_of(engine: Engine) -> Iterator[KafkaLog]:
+    """Its topics, by original offsets."""
+    with engine_log(engine.settings) as log:
+        yield log
 
 
 def until(engine: Engine, condition: Callable[[], bool], what: str) -> None:
@@ -138,9 +173,12 @@ def checkpoint_of(log: Log, settings: Settings, place: StagePlace) -> Checkpoint
 
 
 def tables_of(log: Log, settings: Settings, place: StagePlace) -> dict[bytes, bytes]:
-    """The committed rows of a stage's partition, and its META but for the name of the restore."""
+    """The committed rows of a stage's partition, and its META but for the name of the restore, and for its place.
+
+    What a stage says again comes into the inboxes again, and is dropped there: they are longer by that.
+    """
     entries = entries_of(log, checkpoint_of(log, settings, place), place[1])
-    meta = msgspec.structs.replace(decode_meta(entries[META_KEY]), restoration="")
+    meta = msgspec.structs.replace(decode_meta(entries[META_KEY]), restoration="", next_offset=0)
     return entries | {META_KEY: encode_meta(meta)}
 
 
@@ -196,7 +234,7 @@ def test_the_day_ends_where_it_did(past: Past, restored: tuple[Path, dict[str, A
     """Folded again with no clock, every stage says the same bytes and has the same rows as the engine that was."""
     folder, answer = restored
     assert answer["waiting"] == 0
-    with engine_in(folder, FOLDS, STATES) as engine, engine_log(engine.settings) as log:
+    with engine_in(folder, FOLDS, STATES) as engine, log_of(engine) as log:
         begins = {place: log.bounds(place)[0] for place in past.records}
         until(engine, lambda: all_is_folded(log, engine.settings, FOLDS), "all is folded")
         again = records_of(log, engine.settings)
@@ -208,3 +246,180 @@ def test_the_day_ends_where_it_did(past: Past, restored: tuple[Path, dict[str, A
         folded = [place for place in stage_places(engine.settings) if place[0] != CONTROL]
         for place in folded:
             assert tables_of(log, engine.settings, place) == past.tables[place], place
+
+
+def test_it_goes_on_trading(past: Past, restored: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """With its clock again the engine takes new orders: ids behind the old ones, trades settled, as a fold says."""
+    folder, _ = restored
+    old = {it.order_id for it in accepted(past.records)}
+    with engine_in(folder, CONTROL, FOLDS, STATES) as engine, log_of(engine) as log:
+        said = log.bounds((SETTLEMENT_EVENTS, 0))[1]
+        flow = Flow(engine.settings, 99, "new-")
+        try:
+            until(engine, lambda: log.bounds((SETTLEMENT_EVENTS, 0))[1] >= said + 100, "new trades settle")
+        finally:
+            flow.stop()
+        until(engine, lambda: is_quiet(log, engine.settings), "quiet")
+        now = records_of(log, engine.settings)
+        fresh = [it for it in accepted(now) if it.client_order_id.startswith("new-")]
+        assert fresh
+        assert old.isdisjoint(it.order_id for it in fresh)
+        for it in fresh:
+            partition, offset, _ = place_of(it.order_id)
+            assert offset > past.records[ACCOUNT_COMMANDS, partition][-1].offset
+        assert said_in(past.records, begins_of(log, past)).items() <= said_in(now).items()
+        assert refolded(log, engine.settings, past).breaches == 0
+        report = run(engine.settings, timeout_s=TIMEOUT_S)
+        assert [(it.name, it.examples) for it in report if it.breaches] == []
+        check_daily_state(engine.settings, tmp_path)
+
+
+def check_daily_state(settings: Settings, folder: Path) -> None:
+    """The chore takes a day's state once, whoever looks again, and that of the next day when it has come."""
+    told = settings.model_copy(update={"archive_url": f"file://{folder}/archive"})
+    now_ns = [time.time_ns()]
+    chore = DailyState(lambda: now_ns[0])
+    assert "the state of" in (chore(told) or "")
+    assert chore(told) is DailyState(lambda: now_ns[0])(told) is None
+    now_ns[0] += NANOSECONDS_PER_DAY
+    assert chore(told) is not None
+    assert len(days_with_state(Bucket.of(told))) == 2
+    archived = told.model_copy(update={"sinks": True, "archive": True})
+    with pytest.raises(TopicError, match=r"was restored.*Set TRADING_ARCHIVE=false"):
+        refuse_to_archive_a_restored_engine(archived)
+
+
+def accepted(records: dict[Place, list[LogRecord]]) -> list[OrderAccepted]:
+    """The orders that were accepted."""
+    items = (
+        item
+        for (topic, _), of in records.items()
+        for record in (of if topic == ACCOUNT_EVENTS else ())
+        for item in getattr(codec.decode(record.value or b""), "items", ())
+    )
+    return [item for item in items if isinstance(item, OrderAccepted)]
+
+
+def begins_of(log: Log, past: Past) -> dict[Place, int]:
+    """Where each restored partition begins."""
+    return {place: log.bounds(place)[0] for place in past.records}
+
+
+def is_quiet(log: Log, settings: Settings) -> bool:
+    """Whether nothing is under way but ticks."""
+    try:
+        find_cut(log, settings.env, counts_of(settings), LOOK_S)
+    except AuditError:
+        return False
+    return True
+
+
+def refolded(log: KafkaLog, settings: Settings, past: Past) -> Report:
+    """Every stage's tables and words against an offline fold that goes on from the day's state."""
+    report, unlooked = Report(), Report()  # the chains of a log without its start are `trading check`'s
+    cut = find_cut(log, settings.env, counts_of(settings), TIMEOUT_S)
+    trusted = keys.trusted(settings, [past.public_key])
+    state = read_state(past.archive.bucket, past.day, trusted)
+    start = {
+        (it.stage, it.partition): {
+            key: encode_meta(restored_meta(it, restoration_of(cut, it))) if key == META_KEY else value
+            for key, value in state.entries(it)
+            if value is not None
+        }
+        for it in state.manifest.states
+    }
+    refold_all(log, cut, counts_of(settings), origins_of(log, cut, unlooked), report, start=start)
+    return report
+
+
+def restoration_of(cut: Cut, state: ChangelogState) -> str:
+    """The name of the restore that a stage's checkpoint gives."""
+    checkpoint = cut.checkpoints.get((state.stage, state.partition))
+    return "" if checkpoint is None else checkpoint.meta.restoration
+
+
+def test_a_day_that_ends_in_the_middle_is_one_too(past: Past, tmp_path: Path) -> None:
+    """Orders were under way when it ended: they are finished, each is taken once, and every check holds."""
+    trusted = keys.trusted(Settings.load(), [past.public_key])
+    state = read_state(past.archive.bucket, past.day, trusted)
+    broker = EmbeddedBroker(tmp_path / "broker")
+    broker.start()
+    settings = settings_of(state, Settings.load(data_folder=tmp_path, kafka_bootstrap=broker.bootstrap))
+    day = Day.of(past.day)._replace(end_ms=past.middle_ms)
+    try:
+        done = restore_day(past.archive.log(), state, settings, day, report=print)
+        assert done.until_ms == past.middle_ms
+        with pytest.raises(
+            ArchiveError, match="already and more: a day is restored into an empty cluster only"
+        ):
+            restore_day(past.archive.log(), state, settings, day)
+    finally:
+        broker.stop()
+    write_config(tmp_path, settings, state)
+    with engine_in(tmp_path, CONTROL, FOLDS, STATES) as engine, log_of(engine) as log:
+        until(engine, lambda: is_quiet(log, engine.settings), "quiet")
+        assert refolded(log, engine.settings, past).breaches == 0
+        report = run(engine.settings, timeout_s=TIMEOUT_S)
+        assert [(it.name, it.examples) for it in report if it.breaches] == []
+        now = records_of(log, engine.settings)
+        taken = Counter(
+            item.client_order_id
+            for (topic, _), of in now.items()
+            for record in (of if topic == ACCOUNT_COMMANDS else ())
+            if getattr(envelope := decoded(record), "origin", "") is None
+            for item in envelope.items
+            if isinstance(item, PlaceOrder | CancelOrder)
+        )
+        sent = [decoded(it).client_order_id for (topic, _), of in now.items() if topic == ORDERS for it in of]
+        assert sent
+        assert {taken[it] for it in sent} == {1}, "each order is taken once, those under way too"
+
+
+def decoded(record: LogRecord) -> Any:
+    """What a record holds."""
+    return codec.decode(record.value or b"")
+
+
+def test_a_restore_that_was_killed_is_no_engine(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is there but its last word: the folder is refused, and so is the cluster, by commands and by every worker."""
+    folder = tmp_path / "engine"
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Target, "stamp_again", kill)
+    line = [*command(past, folder), "--as-far-as-archived"]
+    with pytest.raises(KeyboardInterrupt):
+        restore.main(line, standalone_mode=False)
+    monkeypatch.undo()
+    with pytest.raises(ArchiveError, match="did not end: remove it"):
+        restore.main(line, standalone_mode=False)
+    base = Settings.load(data_folder=folder)
+    state = read_state(past.archive.bucket, past.day, keys.trusted(base, [past.public_key]))
+    write_config(folder, base, state)  # as one who forces it
+    with pytest.raises(EngineError, match="stay down"), engine_in(folder, STATES):
+        pass
+    assert "has begun and not ended" in (folder / "logs" / f"{STATES}.log").read_text()
+
+
+def test_what_is_no_day_is_refused(past: Past, tmp_path: Path) -> None:
+    """A day that is not over, a folder that is used or half restored, another key: a line each, and no engine."""
+    refusals = {
+        "only up to": [],
+        "is not empty": ["full"],
+        "did not end": [".restoring"],
+    }
+    for said, there in refusals.items():
+        folder = tmp_path / said.replace(" ", "-")
+        folder.mkdir()
+        for name in there:
+            (folder / name).touch()
+        result = CliRunner().invoke(restore, command(past, folder), catch_exceptions=True)
+        assert said in str(result.exception), result.output
+    other = keys.generate(tmp_path / "other" / "seal.key")
+    forged = past._replace(public_key=tmp_path / "other" / "seal.pub")
+    result = CliRunner().invoke(restore, command(forged, tmp_path / "forged"))
+    assert "is signed by key" in str(result.exception)
+    assert other.key_id not in str(result.exception)
