@@ -13,6 +13,7 @@ from infra.cli import main
 from infra.sinks import connectors
 from infra.sinks.connect import Connect
 from infra.sinks.connectors import ARCHIVE
+from schemas.topics import ORDERS
 from tests.integration.archive_town import ArchiveTown, archive_town
 from tests.integration.s3 import (
     ACCESS_KEY,
@@ -35,9 +36,14 @@ needs_versitygw = pytest.mark.skipif(
 )
 
 
+def run(town: ArchiveTown, *words: str) -> Result:
+    """Run `trading`."""
+    return CliRunner(env=town.settings.environment()).invoke(main, words)
+
+
 def status(town: ArchiveTown) -> Result:
     """Run `trading archive status --json`."""
-    return CliRunner(env=town.settings.environment()).invoke(main, ["archive", "status", "--json"])
+    return run(town, "archive", "status", "--json")
 
 
 def test_moto_gets_every_record() -> None:
@@ -134,6 +140,8 @@ def test_a_wrong_key_is_said(town: ArchiveTown) -> None:
         assert stopped.startswith(f"connector {ARCHIVE} failed")
         assert "signature" in stopped
         assert "\n" not in stopped
+        refused = run(town, "sinks", "skip", ARCHIVE, ORDERS, "0", "0", "--note", "a test")
+        assert f"connector {ARCHIVE} failed at no record, it stores any" in refused.output
         assert connectors.apply(connect, {ARCHIVE: right}) == {ARCHIVE: connectors.CHANGED}
     town.until_archived()
     assert town.in_archive() == town.in_kafka()
