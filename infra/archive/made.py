@@ -33,6 +33,8 @@ SPEC: Final = PartitionSpec(
 PROPERTIES: Final = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
+    # 128 MB by default, which the connector would hold in memory for every topic; a reader unpacks one at a time.
+    "write.parquet.row-group-size-bytes": str(16 << 20),
     # 100 by default, each with its name in every new one.
     "write.metadata.previous-versions-max": "10",
 }

@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from connectors.views.cluster import KafkaCluster
 from connectors.views.server import Views, serving
+from infra.archive.compaction_chore import CompactionChore
 from infra.archive.daily import DailyState
 from infra.archive.snapshots import trim
 from infra.archive.watch import Watch
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 def chores() -> dict[str, Chore]:
     """What is to be done, by name, in this order."""
-    return {"watch": Watch(), "snapshots": trim, "state": DailyState()}
+    return {"watch": Watch(), "snapshots": trim, "state": DailyState(), "compaction": CompactionChore()}
 
 
 async def run(settings: Settings, cluster: KafkaCluster, is_done: asyncio.Event) -> None:

@@ -138,20 +138,18 @@ def archive_town(**settings: object) -> Iterator[ArchiveTown]:
     folder.chmod(0o755)  # whoever Postgres runs as has to come in
     broker = EmbeddedBroker(folder / "broker")
     broker.start()
-    chosen = with_ports(
-        Settings.load(
-            sinks=True,
-            data_folder=folder,
-            kafka_bootstrap=broker.bootstrap,
-            embedded_registry=False,
-            connect_url="http://127.0.0.1:0",
-            postgres_url="postgresql://trading@127.0.0.1:0/trading",
-            account_partitions=PARTITIONS,
-            book_partitions=PARTITIONS,
-            archive_commit_interval_s=1,
-            **settings,
-        )
-    )
+    usual = {
+        "sinks": True,
+        "data_folder": folder,
+        "kafka_bootstrap": broker.bootstrap,
+        "embedded_registry": False,
+        "connect_url": "http://127.0.0.1:0",
+        "postgres_url": "postgresql://trading@127.0.0.1:0/trading",
+        "account_partitions": PARTITIONS,
+        "book_partitions": PARTITIONS,
+        "archive_commit_interval_s": 1,
+    }
+    chosen = with_ports(Settings.load(**(usual | settings)))
     topics_admin.ensure(chosen)
     town = ArchiveTown(chosen)
     try:

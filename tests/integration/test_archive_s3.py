@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
-from infra.commands.archive_status import status as status_command
+from infra.cli import main
 from infra.sinks.connectors import ARCHIVE
 from tests.integration.archive_town import ArchiveTown, archive_town
 from tests.integration.s3 import BUCKET, PREFIX, S3, Faults, faults, moto, versitygw, versitygw_program
@@ -22,7 +22,7 @@ needs_versitygw = pytest.mark.skipif(
 
 def status(town: ArchiveTown) -> Result:
     """Run `trading archive status --json`."""
-    return CliRunner(env=town.settings.environment()).invoke(status_command, ["--json"])
+    return CliRunner(env=town.settings.environment()).invoke(main, ["archive", "status", "--json"])
 
 
 def test_moto_gets_every_record_through_a_kill() -> None:

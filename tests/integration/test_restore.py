@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 
 from infra.acts import acting
@@ -28,9 +29,10 @@ from infra.auditor.log import AuditError, KafkaLog, Log, LogRecord, Place
 from infra.auditor.refold import refold_all
 from infra.auditor.report import Report
 from infra.auditor.run import run
+from infra.cli import main
 from infra.cluster import counts_of
 from infra.commands.kafka import engine_log
-from infra.commands.restore import restore, write_config
+from infra.commands.restore import write_config
 from infra.embedded.broker import EmbeddedBroker
 from infra.engine import Engine, EngineError
 from infra.processes import wait_until
@@ -208,7 +210,7 @@ def said_in(records: dict[Place, list[LogRecord]], begins: dict[Place, int] | No
 def restored(past: Past, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """What the command made of the bucket alone, in a folder of its own, and what it said."""
     folder = tmp_path_factory.mktemp("again") / "engine"
-    result = CliRunner().invoke(restore, [*command(past, folder), "--as-far-as-archived", "--json"])
+    result = CliRunner().invoke(main, [*command(past, folder), "--as-far-as-archived", "--json"])
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
     return folder, answer
@@ -217,7 +219,7 @@ def restored(past: Past, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def command(past: Past, folder: Path) -> list[str]:
     """The command line that restores the day."""
     archive = ["--archive", past.archive.bucket.url, "--public-key", str(past.public_key)]
-    return ["--day", past.day, "--to", str(folder), *archive]
+    return ["archive", "restore", "--day", past.day, "--to", str(folder), *archive]
 
 
 def test_live_keys_derive_from_values(past: Past) -> None:
@@ -380,6 +382,10 @@ def decoded(record: LogRecord) -> Any:
     return codec.decode(record.value or b"")
 
 
+class Killed(BaseException):
+    """Ends a restore where it is, as SIGKILL does but for the broker, which stops."""
+
+
 def test_a_restore_that_was_killed_is_no_engine(
     past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,15 +393,15 @@ def test_a_restore_that_was_killed_is_no_engine(
     folder = tmp_path / "engine"
 
     def kill(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Killed
 
     monkeypatch.setattr(Target, "stamp_again", kill)
     line = [*command(past, folder), "--as-far-as-archived"]
-    with pytest.raises(KeyboardInterrupt):
-        restore.main(line, standalone_mode=False)
+    with pytest.raises(Killed):
+        main(line, standalone_mode=False)
     monkeypatch.undo()
-    with pytest.raises(ArchiveError, match="did not end: remove it"):
-        restore.main(line, standalone_mode=False)
+    with pytest.raises(ClickException, match="did not end: remove it"):
+        main(line, standalone_mode=False)
     base = Settings.load(data_folder=folder)
     state = read_state(past.archive.bucket, past.day, keys.trusted(base, [past.public_key]))
     write_config(folder, base, state)  # as one who forces it
@@ -416,10 +422,10 @@ def test_what_is_no_day_is_refused(past: Past, tmp_path: Path) -> None:
         folder.mkdir()
         for name in there:
             (folder / name).touch()
-        result = CliRunner().invoke(restore, command(past, folder), catch_exceptions=True)
-        assert said in str(result.exception), result.output
+        result = CliRunner().invoke(main, command(past, folder))
+        assert said in result.output
     other = keys.generate(tmp_path / "other" / "seal.key")
     forged = past._replace(public_key=tmp_path / "other" / "seal.pub")
-    result = CliRunner().invoke(restore, command(forged, tmp_path / "forged"))
-    assert "is signed by key" in str(result.exception)
-    assert other.key_id not in str(result.exception)
+    result = CliRunner().invoke(main, command(forged, tmp_path / "forged"))
+    assert "is signed by key" in result.output
+    assert other.key_id not in result.output
