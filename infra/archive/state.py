@@ -30,14 +30,14 @@ from infra.workers import FIRST_REPLICA
 from schemas.codec.registry import Registry, read
 from schemas.topics import INBOXES, ORDER_STATES, PartitionCounts, inbox_of, topic_named
 from tables.checkpointed.rocks import RocksStore
-from tables.meta import META_KEY, Meta, decode_meta
+from tables.meta import META_KEY, Meta, decode_meta, encode_meta
 from tables.section import Change
 
 FOLDER: Final = "state"
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 FORMAT: Final = 1
-FILE_BYTES: Final = 32 << 20  # of keys and values, held in memory while a file is made or read
+FILE_BYTES: Final = 8 << 20  # of keys and values in a file: a million orders (300 MB) take 36 files, and 7 s
 STAGES: Final = (*INBOXES, ORDER_STATES)
 _SCHEMA: Final = pa.schema([("key", pa.binary()), ("value", pa.binary())])
 
@@ -327,6 +327,18 @@ def _parts(rows: Iterable[Change]) -> Iterator[list[Change]]:
             part, size = [], 0
     if part:
         yield part
+
+
+def folds_from(state: State, restoration: str) -> dict[tuple[str, int], dict[bytes, bytes]]:
+    """Each stage's rows, META included, for a fold to go on from; ``restoration`` is the engine's, if it has one."""
+    return {
+        (it.stage, it.partition): {
+            key: encode_meta(restored_meta(it, restoration)) if key == META_KEY else value
+            for key, value in state.entries(it)
+            if value is not None
+        }
+        for it in state.manifest.states
+    }
 
 
 def restored_meta(state: ChangelogState, restoration: str) -> Meta:

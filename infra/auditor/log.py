@@ -9,7 +9,15 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.errors import OperatorError
 from schemas.topics import RESTORED
-from tables.checkpointed.restored import NOWHERE, Displaced, HalfRestored, Offsets, original_of, understood
+from tables.checkpointed.restored import (
+    NOWHERE,
+    Displaced,
+    HalfRestored,
+    Offsets,
+    Restoration,
+    original_of,
+    understood,
+)
 
 Place = tuple[str, int]
 """A topic and a partition of it."""
@@ -57,7 +65,8 @@ class KafkaLog:
     def __init__(self, config: Mapping[str, Any], *, as_stored: bool = False) -> None:
         """``config`` is librdkafka's, for any client; ``as_stored``: by the broker's offsets, as Connect has them."""
         self._at: tuple[Place, int] | None = None  # what is fetched now, and from where it goes on
-        self._restored: Mapping[Place, Offsets] | None = NOWHERE if as_stored else None
+        self._restoration: Restoration | None = None
+        self._is_known = as_stored
         self._consumer = Consumer(
             {
                 **config,
@@ -115,17 +124,23 @@ class KafkaLog:
     @property
     def offsets(self) -> Mapping[Place, Offsets]:
         """Where the original offsets of restored partitions lie; AuditError after a restore that did not end."""
-        if self._restored is None:
-            self._restored = NOWHERE  # `restored` itself was not
-            self._restored = self._read_offsets()
-        return self._restored
+        restoration = self.restoration
+        return NOWHERE if restoration is None else restoration.offsets
 
-    def _read_offsets(self) -> Mapping[Place, Offsets]:
+    @property
+    def restoration(self) -> Restoration | None:
+        """What the cluster was restored from; AuditError as `offsets`."""
+        if not self._is_known:
+            self._is_known = True  # `restored` itself was not
+            self._restoration = self._read_restoration()
+        return self._restoration
+
+    def _read_restoration(self) -> Restoration | None:
         place = RESTORED, 0
         if RESTORED not in self.topics():
-            return NOWHERE
+            return None
         try:
-            return understood(it.value for it in self._read(place, *self.bounds(place))).offsets
+            return understood(it.value for it in self._read(place, *self.bounds(place)))
         except HalfRestored as error:
             raise AuditError(str(error)) from error
 

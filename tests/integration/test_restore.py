@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import httpx2
 import msgspec
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 
 from infra.acts import acting
@@ -19,18 +22,17 @@ from infra.archive.daily import DailyState
 from infra.archive.record_keys import key_of
 from infra.archive.restore import restore as restore_day
 from infra.archive.restore import settings_of
-from infra.archive.state import ChangelogState, Day, days_with_state, read_state, restored_meta, take_state
+from infra.archive.state import Day, days_with_state, folds_from, read_state, take_state
 from infra.archive.target import Target
 from infra.auditor.agreement import entries_of
-from infra.auditor.audit import origins_of
-from infra.auditor.cut import Checkpoint, Cut, find_cut, last_checkpoint
+from infra.auditor.cut import Checkpoint, find_cut, last_checkpoint
 from infra.auditor.log import AuditError, KafkaLog, Log, LogRecord, Place
-from infra.auditor.refold import refold_all
 from infra.auditor.report import Report
 from infra.auditor.run import run
+from infra.cli import main
 from infra.cluster import counts_of
 from infra.commands.kafka import engine_log
-from infra.commands.restore import restore, write_config
+from infra.commands.restore import write_config
 from infra.embedded.broker import EmbeddedBroker
 from infra.engine import Engine, EngineError
 from infra.processes import wait_until
@@ -208,7 +210,7 @@ def said_in(records: dict[Place, list[LogRecord]], begins: dict[Place, int] | No
 def restored(past: Past, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """What the command made of the bucket alone, in a folder of its own, and what it said."""
     folder = tmp_path_factory.mktemp("again") / "engine"
-    result = CliRunner().invoke(restore, [*command(past, folder), "--as-far-as-archived", "--json"])
+    result = CliRunner().invoke(main, [*command(past, folder), "--as-far-as-archived", "--json"])
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
     return folder, answer
@@ -217,7 +219,7 @@ def restored(past: Past, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def command(past: Past, folder: Path) -> list[str]:
     """The command line that restores the day."""
     archive = ["--archive", past.archive.bucket.url, "--public-key", str(past.public_key)]
-    return ["--day", past.day, "--to", str(folder), *archive]
+    return ["archive", "restore", "--day", past.day, "--to", str(folder), *archive]
 
 
 def test_live_keys_derive_from_values(past: Past) -> None:
@@ -252,7 +254,7 @@ def test_it_goes_on_trading(past: Past, restored: tuple[Path, dict[str, Any]], t
     """With its clock again the engine takes new orders: ids behind the old ones, trades settled, as a fold says."""
     folder, _ = restored
     old = {it.order_id for it in accepted(past.records)}
-    with engine_in(folder, CONTROL, FOLDS, STATES) as engine, log_of(engine) as log:
+    with engine_in(folder, CONTROL, FOLDS, STATES, "audit") as engine, log_of(engine) as log:
         said = log.bounds((SETTLEMENT_EVENTS, 0))[1]
         flow = Flow(engine.settings, 99, "new-")
         try:
@@ -268,10 +270,25 @@ def test_it_goes_on_trading(past: Past, restored: tuple[Path, dict[str, Any]], t
             partition, offset, _ = place_of(it.order_id)
             assert offset > past.records[ACCOUNT_COMMANDS, partition][-1].offset
         assert said_in(past.records, begins_of(log, past)).items() <= said_in(now).items()
-        assert refolded(log, engine.settings, past).breaches == 0
-        report = run(engine.settings, timeout_s=TIMEOUT_S)
+        report = checked(engine.settings, past)
         assert [(it.name, it.examples) for it in report if it.breaches] == []
+        folds = [it for it in report if "equal a fold" in it.name or "equals a fold" in it.name]
+        assert len(folds) == 2 * len(INBOXES)
+        assert all(it.count and not it.note for it in folds)
         check_daily_state(engine.settings, tmp_path)
+        begins = begins_of(log, past)
+        for stage in stages_of(engine):
+            for it in stage["partitions"]:
+                place = it["topic"], it["partition"]
+                assert it["end_offset"] >= it["next_offset"] >= begins.get(place, 0), "views count as ids do"
+
+
+def stages_of(engine: Engine) -> list[dict[str, Any]]:
+    """What the views of all workers say of their stages."""
+    answers = [json.loads(httpx2.get(f"{url}/stages").text) for url in engine.views.values()]
+    stages = [stage for answer in answers for stage in answer["stages"]]
+    assert {it["stage"] for it in stages} >= {*STAGES, "intake", "audit"}
+    return stages
 
 
 def check_daily_state(settings: Settings, folder: Path) -> None:
@@ -314,28 +331,11 @@ def is_quiet(log: Log, settings: Settings) -> bool:
     return True
 
 
-def refolded(log: KafkaLog, settings: Settings, past: Past) -> Report:
-    """Every stage's tables and words against an offline fold that goes on from the day's state."""
-    report, unlooked = Report(), Report()  # the chains of a log without its start are `trading check`'s
-    cut = find_cut(log, settings.env, counts_of(settings), TIMEOUT_S)
+def checked(settings: Settings, past: Past) -> Report:
+    """`trading check`, whose folds go on from the day's state: every stage's tables and words, byte for byte."""
     trusted = keys.trusted(settings, [past.public_key])
     state = read_state(past.archive.bucket, past.day, trusted)
-    start = {
-        (it.stage, it.partition): {
-            key: encode_meta(restored_meta(it, restoration_of(cut, it))) if key == META_KEY else value
-            for key, value in state.entries(it)
-            if value is not None
-        }
-        for it in state.manifest.states
-    }
-    refold_all(log, cut, counts_of(settings), origins_of(log, cut, unlooked), report, start=start)
-    return report
-
-
-def restoration_of(cut: Cut, state: ChangelogState) -> str:
-    """The name of the restore that a stage's checkpoint gives."""
-    checkpoint = cut.checkpoints.get((state.stage, state.partition))
-    return "" if checkpoint is None else checkpoint.meta.restoration
+    return run(settings, timeout_s=TIMEOUT_S, fold_from=partial(folds_from, state))
 
 
 def test_a_day_that_ends_in_the_middle_is_one_too(past: Past, tmp_path: Path) -> None:
@@ -358,9 +358,11 @@ def test_a_day_that_ends_in_the_middle_is_one_too(past: Past, tmp_path: Path) ->
     write_config(tmp_path, settings, state)
     with engine_in(tmp_path, CONTROL, FOLDS, STATES) as engine, log_of(engine) as log:
         until(engine, lambda: is_quiet(log, engine.settings), "quiet")
-        assert refolded(log, engine.settings, past).breaches == 0
-        report = run(engine.settings, timeout_s=TIMEOUT_S)
+        report = checked(engine.settings, past)
         assert [(it.name, it.examples) for it in report if it.breaches] == []
+        folds = [it for it in report if "equal a fold" in it.name or "equals a fold" in it.name]
+        assert len(folds) == 2 * len(INBOXES)
+        assert all(it.count and not it.note for it in folds)
         now = records_of(log, engine.settings)
         taken = Counter(
             item.client_order_id
@@ -380,6 +382,10 @@ def decoded(record: LogRecord) -> Any:
     return codec.decode(record.value or b"")
 
 
+class Killed(BaseException):
+    """Ends a restore where it is, as SIGKILL does but for the broker, which stops."""
+
+
 def test_a_restore_that_was_killed_is_no_engine(
     past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,15 +393,15 @@ def test_a_restore_that_was_killed_is_no_engine(
     folder = tmp_path / "engine"
 
     def kill(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Killed
 
     monkeypatch.setattr(Target, "stamp_again", kill)
     line = [*command(past, folder), "--as-far-as-archived"]
-    with pytest.raises(KeyboardInterrupt):
-        restore.main(line, standalone_mode=False)
+    with pytest.raises(Killed):
+        main(line, standalone_mode=False)
     monkeypatch.undo()
-    with pytest.raises(ArchiveError, match="did not end: remove it"):
-        restore.main(line, standalone_mode=False)
+    with pytest.raises(ClickException, match="did not end: remove it"):
+        main(line, standalone_mode=False)
     base = Settings.load(data_folder=folder)
     state = read_state(past.archive.bucket, past.day, keys.trusted(base, [past.public_key]))
     write_config(folder, base, state)  # as one who forces it
@@ -416,10 +422,10 @@ def test_what_is_no_day_is_refused(past: Past, tmp_path: Path) -> None:
         folder.mkdir()
         for name in there:
             (folder / name).touch()
-        result = CliRunner().invoke(restore, command(past, folder), catch_exceptions=True)
-        assert said in str(result.exception), result.output
+        result = CliRunner().invoke(main, command(past, folder))
+        assert said in result.output
     other = keys.generate(tmp_path / "other" / "seal.key")
     forged = past._replace(public_key=tmp_path / "other" / "seal.pub")
-    result = CliRunner().invoke(restore, command(forged, tmp_path / "forged"))
-    assert "is signed by key" in str(result.exception)
-    assert other.key_id not in str(result.exception)
+    result = CliRunner().invoke(main, command(forged, tmp_path / "forged"))
+    assert "is signed by key" in result.output
+    assert other.key_id not in result.output
