@@ -19,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from infra.archive.bucket import ArchiveError
 from infra.archive.record_keys import key_of
 from infra.auditor.log import LogRecord, Place
+from infra.processes import wait_until
 from infra.settings import Settings
 from infra.topics_admin import Wanted, ensure, existing
 from schemas.maximums import RECORD_BYTES
@@ -92,7 +93,7 @@ class Target:
 
     def make_changelog(self, topic: NewTopic) -> None:
         """Makes a changelog as its stage would."""
-        self._admin.create_topics([topic])[topic.topic].result(TIMEOUT_S)
+        self._done(self._admin.create_topics([topic])[topic.topic])
 
     def stamp_again(self, topics: Iterable[Wanted]) -> None:
         """From now on the broker's clock rules where it did: in topics that foreign producers write."""
@@ -108,7 +109,7 @@ class Target:
             if (kind := dict(it.config).get(TIMESTAMPS))
         ]
         for done in self._admin.incremental_alter_configs(changes).values() if changes else ():
-            done.result(TIMEOUT_S)
+            self._done(done)
 
     def copy(self, place: Place, begin: int, records: Iterable[LogRecord], *, dense: bool) -> Copied:
         """Writes a partition's records where they were; ``dense``: no record may be missing between two others.
@@ -154,14 +155,38 @@ class Target:
         return count
 
     def commit(self, group: str, places: Mapping[Place, int]) -> None:
-        """Lets a group go on at these offsets of the broker's."""
+        """Lets a group go on at these offsets of the broker's; they are read back, as each may fail by itself.
+
+        The first group of a cluster finds its coordinator busy being made.
+        """
+        if not wait_until(lambda: self._commit(group, places) == places, TIMEOUT_S):
+            raise ArchiveError(
+                f"group {group} did not take its offsets within {TIMEOUT_S:.0f} s: look at the brokers' logs, remove"
+                " what was restored, and restore anew"
+            )
+
+    def _commit(self, group: str, places: Mapping[Place, int]) -> dict[Place, int]:
+        """What the group has after one attempt."""
         offsets = [TopicPartition(*place, offset) for place, offset in places.items()]
-        asked = ConsumerGroupTopicPartitions(group, offsets)
         try:
-            for done in self._admin.alter_consumer_group_offsets([asked]).values():
+            for done in self._admin.alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, offsets)]
+            ).values():
                 done.result(TIMEOUT_S)
+            asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
+            found = self._admin.list_consumer_group_offsets([asked])[group].result(TIMEOUT_S)
+        except KafkaException:
+            return {}
+        return {(it.topic, it.partition): it.offset for it in found.topic_partitions or ()}
+
+    def _done(self, asked: Any) -> None:
+        try:
+            asked.result(TIMEOUT_S)
         except KafkaException as error:
-            raise ArchiveError(f"group {group} takes no offsets: {error.args[0].str()}") from error
+            raise ArchiveError(
+                f"Kafka at {self._settings.kafka_bootstrap} refuses ({error.args[0].str()}): remove what was restored,"
+                " and restore anew"
+            ) from error
 
     def _produce(self, place: Place, row: Row) -> None:
         while True:

@@ -240,6 +240,11 @@ def test_the_day_ends_where_it_did(past: Past, restored: tuple[Path, dict[str, A
         begins = {place: log.bounds(place)[0] for place in past.records}
         until(engine, lambda: all_is_folded(log, engine.settings, FOLDS), "all is folded")
         again = records_of(log, engine.settings)
+        for place, of in past.records.items():
+            kept = [it for it in of if it.offset >= begins[place]]
+            assert unkeyed(again[place][: len(kept)]) == unkeyed(kept), (
+                "as they were: offset, time, key and value"
+            )
         inboxes = [place for place in again if place[0] in INBOXES.values()]
         assert all(begins[place] for place in inboxes), "the day began in the middle, or this proves nothing"
         said, before = said_in(again), said_in(past.records)
@@ -263,6 +268,7 @@ def test_it_goes_on_trading(past: Past, restored: tuple[Path, dict[str, Any]], t
             flow.stop()
         until(engine, lambda: is_quiet(log, engine.settings), "quiet")
         now = records_of(log, engine.settings)
+        assert_taken_once(now)
         fresh = [it for it in accepted(now) if it.client_order_id.startswith("new-")]
         assert fresh
         assert old.isdisjoint(it.order_id for it in fresh)
@@ -281,6 +287,12 @@ def test_it_goes_on_trading(past: Past, restored: tuple[Path, dict[str, Any]], t
             for it in stage["partitions"]:
                 place = it["topic"], it["partition"]
                 assert it["end_offset"] >= it["next_offset"] >= begins.get(place, 0), "views count as ids do"
+
+
+def unkeyed(records: list[LogRecord]) -> list[LogRecord]:
+    """Orders came without a key, and come back with their account."""
+    is_order = [isinstance(decoded(it), PlaceOrder | CancelOrder) for it in records]
+    return [it._replace(key=None) if plain else it for it, plain in zip(records, is_order, strict=True)]
 
 
 def stages_of(engine: Engine) -> list[dict[str, Any]]:
@@ -363,18 +375,22 @@ def test_a_day_that_ends_in_the_middle_is_one_too(past: Past, tmp_path: Path) ->
         folds = [it for it in report if "equal a fold" in it.name or "equals a fold" in it.name]
         assert len(folds) == 2 * len(INBOXES)
         assert all(it.count and not it.note for it in folds)
-        now = records_of(log, engine.settings)
-        taken = Counter(
-            item.client_order_id
-            for (topic, _), of in now.items()
-            for record in (of if topic == ACCOUNT_COMMANDS else ())
-            if getattr(envelope := decoded(record), "origin", "") is None
-            for item in envelope.items
-            if isinstance(item, PlaceOrder | CancelOrder)
-        )
-        sent = [decoded(it).client_order_id for (topic, _), of in now.items() if topic == ORDERS for it in of]
-        assert sent
-        assert {taken[it] for it in sent} == {1}, "each order is taken once, those under way too"
+        assert_taken_once(records_of(log, engine.settings))
+
+
+def assert_taken_once(records: dict[Place, list[LogRecord]]) -> None:
+    """Each order that is on its topic is one command, those that were under way too."""
+    taken = Counter(
+        item.client_order_id
+        for (topic, _), of in records.items()
+        for record in (of if topic == ACCOUNT_COMMANDS else ())
+        if getattr(envelope := decoded(record), "origin", "") is None
+        for item in envelope.items
+        if isinstance(item, PlaceOrder | CancelOrder)
+    )
+    sent = [decoded(it).client_order_id for (topic, _), of in records.items() if topic == ORDERS for it in of]
+    assert sent
+    assert {taken[it] for it in sent} == {1}
 
 
 def decoded(record: LogRecord) -> Any:
