@@ -89,6 +89,7 @@ class Engine:
                 self.broker.start(self.settings.start_timeout_s)
             self._report("making the topics")
             topics_admin.ensure(self.settings)
+            topics_admin.refuse_to_archive_a_restored_engine(self.settings)
             if with_sinks:
                 self.start_sinks()
             self._ensure_key()

@@ -28,13 +28,14 @@ from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.catalogue import load
 from infra.archive.holdings import date_of, day_of
 from infra.archive.log import ArchiveLog
-from infra.archive.table import FOLDER, ArchivedFile, ArchiveTable, entries
+from infra.archive.table import FOLDER, ArchivedFile, ArchiveTable, Bounds, entries
 from infra.auditor.log import LogRecord, Place
 
 SMALL_BYTES: Final = 32_000_000  # larger files are left alone
 FILE_BYTES: Final = 64_000_000  # at which a new file is begun; one is held in memory
 GROUP_BYTES: Final = 16_000_000  # of a row group: what a reader of a span unpacks at least
 GROUP_RECORDS: Final = 65_536
+TASK_BYTES: Final = 256_000_000  # of a commit: a minute or so of work, so that others get their turn
 GAIN: Final = 2  # small files are worth compacting if they are so many times those that come of them
 CLOSED_AFTER_S: Final = 3_600  # behind midnight; what comes later still makes small files for another time
 COMMITS_MAX: Final = 20  # the connector commits once a minute: to lose so often in a row is no race
@@ -53,6 +54,10 @@ class Task(NamedTuple):
     topic: str
     files: tuple[ArchivedFile, ...]
     data_files: tuple[DataFile, ...]
+
+
+Pair = tuple[ArchivedFile, DataFile]
+"""A data file in our words and in pyiceberg's."""
 
 
 class Digest(NamedTuple):
@@ -83,15 +88,12 @@ def closed_days(now: datetime) -> range:
 
 def tasks(bucket: Bucket, table: Table | None, days: range) -> list[Task]:
     """What there is to compact in some days, the oldest day first."""
-    small: dict[tuple[int, str], list[tuple[ArchivedFile, DataFile]]] = {}
+    small: dict[tuple[int, str], list[Pair]] = {}
     for file, data_file in entries(bucket, table.metadata) if table else ():
         if file.day in days and file.size < SMALL_BYTES:
             small.setdefault((file.day, file.topic), []).append((file, data_file))
-    return [
-        Task(*key, tuple(file for file, _ in pairs), tuple(data_file for _, data_file in pairs))
-        for key, pairs in sorted(small.items(), key=lambda it: it[0])
-        if len(pairs) >= GAIN * _files_after([file for file, _ in pairs])
-    ]
+    found = (Task(*key, *_unzipped(pairs)) for key, of in sorted(small.items()) for pairs in _portions(of))
+    return [task for task in found if len(task.files) >= GAIN * _files_after(task.files)]
 
 
 def compact(catalog: SqlCatalog, bucket: Bucket, task: Task) -> Compacted | None:
@@ -138,6 +140,23 @@ def compact(catalog: SqlCatalog, bucket: Bucket, task: Task) -> Compacted | None
     )
 
 
+def _portions(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    """Files of a topic in the order of their offsets, as many at a time as one commit is to replace."""
+    portion, size = list[Pair](), 0
+    for pair in sorted(pairs, key=lambda it: (it[0].offsets or Bounds(0, 0), it[0].path)):
+        if size + pair[0].size > TASK_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(pair)
+        size += pair[0].size
+    yield portion
+
+
+def _unzipped(pairs: Iterable[Pair]) -> tuple[tuple[ArchivedFile, ...], tuple[DataFile, ...]]:
+    files, data_files = zip(*pairs, strict=True)
+    return files, data_files
+
+
 def _files_after(files: Sequence[ArchivedFile]) -> int:
     """About how many files would come of these: one a partition, more where they are full."""
     known = [it.partitions for it in files if it.partitions is not None]
@@ -169,9 +188,10 @@ def _write(bucket: Bucket, table: Table, task: Task, source: ArchiveLog, place: 
     for first in groups:
         path = f"data/topic={task.topic}/ts_day={date_of(task.day)}/compacted-{uuid.uuid4()}.parquet"
         buffer = pa.BufferOutputStream()
-        with pq.ParquetWriter(buffer, schema_to_pyarrow(table.schema()), compression="zstd") as writer:
+        columns = schema_to_pyarrow(table.schema())
+        with pq.ParquetWriter(buffer, columns, compression="zstd", write_page_checksum=True) as writer:
             for group in chain([first], groups):
-                writer.write_table(_table(group, place, writer.schema))
+                writer.write_table(_table(group, place, columns))
                 if buffer.tell() >= FILE_BYTES:
                     break
         bucket.write_new(f"{FOLDER}/{path}", buffer.getvalue().to_pybytes())

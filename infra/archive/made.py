@@ -48,7 +48,7 @@ def ensure_table(settings: Settings) -> str | None:
 
     """
     bucket = Bucket.of(settings)
-    with catalogue(settings) as catalog:
+    with catalogue(settings) as catalog, bucket.errors(FOLDER):
         catalog.create_tables()
         if load(catalog) is not None:
             return None

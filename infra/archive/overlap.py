@@ -32,9 +32,9 @@ class _Gap(NamedTuple):
 def find_gaps(log: ArchiveLog, sealed: Collection[Place], found: Verification, progress: Progress) -> None:
     """Finds offsets without a record in places that nobody seals; the seals of the others say what belongs there.
 
-    Compaction leaves gaps in Kafka too, so a compacted topic's are none.
+    What has gaps in Kafka too is left out.
     """
-    places = [it for it in _places(log.topics()) if it not in sealed and not is_compacted(it[0])]
+    places = [it for it in _places(log.topics()) if it not in sealed and not has_gaps(it[0])]
     for number, place in enumerate(places):
         progress(f"gaps of {place[0]} {place[1]}", number, len(places))
         for gap in _gaps(log, place):
@@ -58,12 +58,12 @@ def compare(log: ArchiveLog, kafka: Log, found: Verification, progress: Progress
     return overlaps
 
 
-def is_compacted(topic: str) -> bool:
-    """Whether Kafka may delete single records of a topic; of one that is not the engine's it may not."""
+def has_gaps(topic: str) -> bool:
+    """Whether records may be missing of it in Kafka too: it is compacted, or not the engine's, and who knows."""
     try:
         return "compact" in dict(topic_named(topic).config)["cleanup.policy"]
     except KeyError:
-        return False
+        return True
 
 
 def _places(topics: Mapping[str, int]) -> list[Place]:
@@ -85,7 +85,7 @@ def _compare(place: Place, pairs: Iterable[Pair], overlap: Overlap, found: Verif
             assert theirs is not None, "a pair has one record at least"
             found.find("unlike_kafka", place, "Kafka has it, the archive does not", offset=theirs.offset)
         elif theirs is None:
-            if not is_compacted(place[0]):
+            if not has_gaps(place[0]):
                 found.find("unlike_kafka", place, "the archive has it, Kafka does not", offset=ours.offset)
         elif (ours.timestamp_ms, ours.value) != (theirs.timestamp_ms, theirs.value):
             found.find("unlike_kafka", place, "Kafka has another record there", offset=ours.offset)

@@ -99,8 +99,9 @@ class Pieces:
                     [("offset", how) for how in ("min", "max", "count")]
                 )
                 for row in found.to_pylist():
-                    ends = row["offset_min"], row["offset_max"], row["offset_count"]
-                    yield Piece(*ends, file, number, row["partition"])
+                    if row["partition"] is not None and row["offset_count"]:
+                        ends = row["offset_min"], row["offset_max"], row["offset_count"]
+                        yield Piece(*ends, file, number, row["partition"])
 
     def _is_ordered(self, piece: Piece) -> bool:
         """Whether the row group has the offsets of the piece's partition in their order."""
@@ -126,21 +127,38 @@ class Pieces:
 
     def _opened(self, path: str) -> pq.ParquetFile:
         file = self._bucket.filesystem.open_input_file(self._bucket.path(path))
-        return pq.ParquetFile(file, buffer_size=READ_BYTES, read_dictionary=["topic"])
+        return pq.ParquetFile(
+            file, buffer_size=READ_BYTES, read_dictionary=["topic"], page_checksum_verification=True
+        )
 
     @contextmanager
     def _errors(self, file: ArchivedFile) -> Iterator[None]:
         uri, act = self._bucket.uri(file.path), "bring it back from a copy of the bucket"
         try:
-            with self._bucket.errors(file.path):
+            with self._bucket.errors(file.path), _damage():
                 yield
-        except (pa.ArrowException, KeyError) as error:
-            detail = str(error).split("\n", 1)[0]
-            raise FileFault(file, f"{uri} is damaged ({detail}): {act}") from error
+        except _Damaged as error:
+            raise FileFault(file, f"{uri} is damaged ({error}): {act}") from error
         except ArchiveError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise  # the server's fault
             raise FileFault(file, f"{uri} is gone: {act}") from error
+
+
+class _Damaged(Exception):
+    """What was read is no Parquet, or not the columns of the archive."""
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Tells damage from what the system or the server could not do, since Arrow makes an OSError of much of it."""
+    try:
+        yield
+    except (pa.ArrowException, KeyError, OSError) as error:
+        is_systems = isinstance(error, OSError) and (error.errno is not None or "AWS Error" in str(error))
+        if is_systems or isinstance(error, FileNotFoundError):
+            raise
+        raise _Damaged(str(error).split("\n", 1)[0]) from error
 
 
 def _bounds(statistics: pq.Statistics | None) -> Bounds | None:

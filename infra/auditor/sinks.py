@@ -24,6 +24,7 @@ from schemas import codec
 from schemas.maximums import NANOSECONDS_PER_DAY
 from schemas.sinks import SINKS, TIME, VERSION, Sink
 from schemas.topics import ACCOUNT_EVENTS, BY_NAME, ORDER_STATES, PROJECTED, PartitionCounts
+from tables.checkpointed.restored import original_of
 
 NAMED_MAX: Final = 10_000  # of one table's breaches
 POLL_S: Final = 0.2
@@ -145,7 +146,7 @@ def await_projection(
     ends = {place: log.bounds(place)[1] for place in places}
     admin = AdminClient(settings.kafka())
     while True:
-        done = _projected(admin, settings.env, places)
+        done = _projected(admin, settings.env, places, log)
         states = _order_states(log, settings.env, counts)
         behind = {
             f"projection, {topic} {number}": (done.get((topic, number), 0), end)
@@ -163,20 +164,21 @@ def await_projection(
         tally.expect(at >= end, f"{name}: read to {at} of {end}; does its worker run?")
 
 
-def _projected(admin: AdminClient, env: str, places: list[Place]) -> dict[Place, int]:
+def _projected(admin: AdminClient, env: str, places: list[Place], log: KafkaLog) -> dict[Place, int]:
     """How far the projection is, of the replica that is furthest: what one has projected need no other."""
     groups = [it.group_id for it in admin.list_consumer_groups().result().valid]
     furthest: dict[Place, int] = {}
     for group in (it for it in groups if it.startswith(f"{env}-projection-")):
-        for place, offset in _committed(admin, group, places).items():
+        for place, offset in _committed(admin, group, places, log).items():
             furthest[place] = max(furthest.get(place, 0), offset)
     return furthest
 
 
-def _committed(admin: AdminClient, group: str, places: list[Place]) -> dict[Place, int]:
+def _committed(admin: AdminClient, group: str, places: list[Place], log: KafkaLog) -> dict[Place, int]:
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
     answer = admin.list_consumer_group_offsets([asked])[group].result()
-    return {(it.topic, it.partition): it.offset for it in answer.topic_partitions or ()}
+    done = {(it.topic, it.partition): it.offset for it in answer.topic_partitions or () if it.offset >= 0}
+    return {place: original_of(log.offsets, place, offset) for place, offset in done.items()}
 
 
 def _order_states(log: Log, env: str, counts: PartitionCounts) -> dict[int, int]:

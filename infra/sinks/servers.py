@@ -184,7 +184,7 @@ class SinkServers:
             self._report(line)
         with Connect(self.settings.connect_url) as connect:
             done = connectors.apply(connect, connectors.wanted(self.settings))
-        archive = f", and all of them into {self.settings.archive_root}" if self.settings.is_archived else ""
+        archive = f" and into {self.settings.archive_root}" if self.settings.is_archived else ""
         return f"{len(done)} connectors carry the engine's topics into Postgres{archive}"
 
     def _restart(self) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from infra.archive import compact as compaction
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.catalogue import _properties, catalogue, load
 from infra.archive.compact import Compacted, CompactionError, closed_days, compact, tasks
+from infra.archive.compaction_chore import CompactionChore
 from infra.archive.holdings import day_of
 from infra.archive.log import ArchiveConflict
 from infra.archive.table import entries
@@ -207,6 +209,31 @@ def after_which(function: Callable[..., Any], deeds: list[Callable[[], Any]]) ->
         return result
 
     return called
+
+
+def test_a_large_day_is_done_in_portions(
+    settings: Settings, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each portion is a commit of its own, over offsets that follow one another."""
+    before = content(archive)
+    sizes = [it.size for it in archive.log().files("trades") if it.day == DAY]
+    monkeypatch.setattr(compaction, "TASK_BYTES", 7 * max(sizes))
+    done = [it for it in run(settings) if it is not None and it.topic == "trades"]
+    assert len(done) > 1
+    assert sum(it.files_before for it in done) == 20
+    assert {it.files_after for it in done} == {2}
+    assert all(it.bytes_before <= compaction.TASK_BYTES for it in done)
+    assert content(archive) == before
+
+
+def test_the_chore_does_a_task_at_a_time(settings: Settings, archive: Archive) -> None:
+    """A line for each, and then it rests."""
+    before, chore = content(archive), CompactionChore()
+    said = [chore(settings), chore(settings)]
+    assert ["a-topic" in str(said[0]), "trades: 20 files" in str(said[1])] == [True, True]
+    assert chore(settings) is None
+    assert chore._look_at_s > time.monotonic()
+    assert content(archive) == before
 
 
 def test_two_at_once_do_it_once(settings: Settings, archive: Archive) -> None:

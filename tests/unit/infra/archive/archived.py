@@ -10,28 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.transforms import DayTransform, IdentityTransform
-from pyiceberg.types import BinaryType, IntegerType, LongType, NestedField, StringType, TimestamptzType
 
 from infra.archive.bucket import Bucket
 from infra.archive.log import ArchiveLog
+from infra.archive.made import PROPERTIES, SCHEMA, SPEC
 from infra.auditor.log import LogRecord, Place
 
 NAME: Final = "archive.raw"
 DAY_MS: Final = 24 * 3600 * 1000
-SCHEMA: Final = Schema(
-    NestedField(1, "value", BinaryType(), required=False),
-    NestedField(2, "topic", StringType(), required=False),
-    NestedField(3, "partition", IntegerType(), required=False),
-    NestedField(4, "offset", LongType(), required=False),
-    NestedField(5, "ts", TimestamptzType(), required=False),
-)
-SPEC: Final = PartitionSpec(
-    PartitionField(2, 1000, IdentityTransform(), "topic"), PartitionField(5, 1001, DayTransform(), "ts_day")
-)
 Row = tuple[Place, LogRecord]
 
 
@@ -50,7 +37,7 @@ class Archive:
             SCHEMA,
             location=f"file://{folder}/archive/raw",
             partition_spec=SPEC,
-            properties={"format-version": "2", "write.parquet.compression-codec": "zstd"},
+            properties=PROPERTIES,
         )
 
     @property
@@ -79,7 +66,7 @@ class Archive:
     def _write(self, name: str, rows: Sequence[Row]) -> Path:
         path = self.folder / "archive" / "raw" / "data" / name / f"00001-{uuid.uuid4()}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(as_table(rows), path, compression="zstd")
+        pq.write_table(as_table(rows), path, compression="zstd", write_page_checksum=True)
         return path
 
 
@@ -107,7 +94,7 @@ def rows_of(file: Path) -> list[Row]:
 
 def rewrite(file: Path, table: pa.Table) -> None:
     """Puts another file in the place of one, as only somebody could who goes past the engine."""
-    pq.write_table(table, file, compression="zstd")
+    pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _folder(row: Row) -> str:

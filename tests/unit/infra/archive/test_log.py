@@ -16,6 +16,7 @@ from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.log import ArchiveConflict, ArchiveLog
 from infra.archive.pieces import FileFault, Piece
 from infra.auditor.log import LogRecord, Place
+from tests.s3 import BUCKET, KEY, REGION, SECRET, client, s3_server
 from tests.unit.infra.archive.archived import DAY_MS, NAME, Archive, Row, rewrite
 
 TRADES: Place = ("trades", 0)
@@ -188,6 +189,20 @@ def test_a_lost_file_is_named_or_left_out(archive: Archive) -> None:
     assert [type(it) for it in heard] == [FileFault]
 
 
+@pytest.mark.parametrize("at", [0.02, 0.5, 0.97])
+def test_a_damaged_file_is_told_from_a_server_that_fails(archive: Archive, at: float) -> None:
+    """Bytes that were lost anywhere in a file, its pages or its footer."""
+    (file,) = archive.commit(rows(TRADES, range(2_000)))
+    data = bytearray(file.read_bytes())
+    begin = int(len(data) * at)
+    data[begin : begin + 300] = bytes(len(data[begin : begin + 300]))
+    file.write_bytes(data)
+    heard: list[Exception] = []
+    read = list(ArchiveLog(archive.bucket, on_fault=heard.append).read(TRADES, ALL))
+    assert ["is damaged" in str(it) for it in heard] == [True]
+    assert read == [record(it.offset) for it in read]
+
+
 def test_a_row_that_was_moved_to_another_topic_is_not_read(archive: Archive) -> None:
     """A file's place in the table does not speak for its rows."""
     (file,) = archive.commit(rows(TRADES, range(10)))
@@ -256,3 +271,23 @@ def test_metadata_that_are_gone_are_an_error(archive: Archive) -> None:
         file.write_bytes(b"{")
     with pytest.raises(ArchiveError, match="damaged"):
         archive.log()
+
+
+def test_a_table_in_s3_reads_alike(archive: Archive) -> None:
+    """Through a server that fails now and then: what is asked again is answered."""
+    archive.commit(rows(TRADES, range(500)) + rows(OTHER, range(300)))
+    archive.commit(rows(TRADES, range(400, 700)))
+    with s3_server() as server:
+        s3 = client(server.url)
+        for file in sorted(it for it in archive.folder.rglob("*") if it.is_file()):
+            s3.upload_file(str(file), BUCKET, f"engine/{file.relative_to(archive.folder)}")
+        bucket = Bucket.at(
+            f"s3://{BUCKET}/engine", endpoint=server.url, access_key=KEY, secret_key=SECRET, region=REGION
+        )
+        server.failures = 2
+        log = ArchiveLog(bucket)
+        server.failures = 2
+        assert list(log.read(TRADES, ALL)) == [record(offset) for offset in range(700)]
+        assert log.bounds(OTHER) == (0, 300)
+        with server.refusing_keys(), pytest.raises(ArchiveError, match="refuses the key"):
+            ArchiveLog(bucket)

@@ -33,6 +33,11 @@ COMMANDS = (
     "audit trail",
     "report",
     "reconcile",
+    "archive",
+    "archive list",
+    "archive export",
+    "archive verify",
+    "archive compact",
 )
 CALLS = (
     "status",
