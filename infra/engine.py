@@ -86,6 +86,7 @@ class Engine:
                 self.broker.start(self.settings.start_timeout_s)
             self._report("making the topics")
             topics_admin.ensure(self.settings)
+            topics_admin.refuse_to_archive_a_restored_engine(self.settings)
             if self.sinks:
                 self._report("starting the sinks' servers")
                 self.sinks.start()

@@ -258,6 +258,11 @@ class Settings(BaseSettings):
         return self.archive_url or f"file://{self.data_folder.absolute() / 'archive'}"
 
     @property
+    def archive_metadata(self) -> str | None:
+        """Where the metadata files of the archive's table are, which seals name; None without an archive."""
+        return f"{self.archive_root}/archive/raw/metadata" if self.is_archived else None
+
+    @property
     def broker_port(self) -> int:
         """The port of the first address of Kafka."""
         return int(self.kafka_bootstrap.split(",")[0].rpartition(":")[2])

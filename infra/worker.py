@@ -27,7 +27,7 @@ from agents.stage.death import Death
 from agents.stage.edge import Edge, Gate
 from agents.stage.errors import StageError, StartRefused
 from agents.stage.fold import Stage
-from agents.stage.kafka_world import KafkaWorld, check_topics
+from agents.stage.kafka_world import TIMEOUT_S, KafkaWorld, check_topics
 from agents.stage.outputs import Outputs
 from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
@@ -41,6 +41,7 @@ from infra.workers import FIRST_REPLICA, Worker
 from schemas.topics import FLAT_TOPICS, ORDER_STATES, SEALS, TOPICS, PartitionCounts, orders_of
 from tables.checkpointed.changelog import KafkaChangelog
 from tables.checkpointed.reader import LogReader
+from tables.checkpointed.restored import HalfRestored, read_restoration
 from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement", "audit")
@@ -119,6 +120,18 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
     )
 
 
+def where_restored(config: StageConfig) -> StageConfig:
+    """With what the cluster was restored from, if it was; StartRefused after a restore that did not end."""
+    kafka = dict(config.kafka)
+    try:
+        restoration = read_restoration(
+            kafka, lambda: AdminClient(kafka).list_topics(timeout=TIMEOUT_S).topics
+        )
+    except HalfRestored as error:
+        raise StartRefused(str(error)) from error
+    return msgspec.structs.replace(config, restoration=restoration)
+
+
 async def _run_archive(config: StageConfig, settings: Settings) -> None:
     """Run the chores of the archive; what they import would burden the other workers."""
     from infra.archive.worker import run
@@ -141,6 +154,7 @@ async def _run(
     apps = {}
     for name in stages:
         try:
+            config = await asyncio.to_thread(where_restored, config)
             apps[name] = await asyncio.to_thread(make_app, name, config, settings, death(name))
         except StageError as error:
             death(name).die(error)
@@ -238,8 +252,9 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         LogReader(kafka),
         AdminClient(kafka),
         partial(sealed, settings),
+        config.offsets,
     )
-    sealer = Sealer(world, signer, death.die)
+    sealer = Sealer(world, signer, death.die, settings.archive_metadata)
     ours = msgspec.structs.replace(
         config,
         kafka=kafka | LEISURELY,

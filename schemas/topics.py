@@ -42,6 +42,11 @@ AUDIT: Final = "audit"
 SEALS: Final = "seals"
 FINGERPRINTS: Final = "fingerprints"
 
+# Of a restored engine alone (``tables/checkpointed/restored.py``): the topic that says where its records stood before,
+# and the header in which each of them says it too.
+RESTORED: Final = "restored"
+OFFSET_HEADER: Final = "trading-offset"
+
 INBOXES: Final = {
     "control": CONTROL,
     "risk": ACCOUNT_COMMANDS,

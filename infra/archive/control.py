@@ -120,10 +120,24 @@ def decode(value: bytes) -> dict[str, Any]:
             " write there"
         )
     length = int.from_bytes(value[_LENGTH], "big")
-    schema = msgspec.json.decode(value[_LENGTH.stop : _LENGTH.stop + length])
+    schema = _short(msgspec.json.decode(value[_LENGTH.stop : _LENGTH.stop + length]))
     event: Any = fastavro.schemaless_reader(io.BytesIO(value[_LENGTH.stop + length :]), schema, None)
     assert isinstance(event, dict), "an event is a record"
     return event
+
+
+def _short(schema: Any) -> Any:
+    """The schema with names that have no namespace: Java refers to one across namespaces, which Avro does not allow."""
+    match schema:
+        case dict():
+            named = {"name": schema["name"].rpartition(".")[2]} if "name" in schema else {}
+            return {key: _short(it) for key, it in schema.items() if key != "namespace"} | named
+        case list():
+            return [_short(it) for it in schema]
+        case str():
+            return schema.rpartition(".")[2]
+        case _:
+            return schema
 
 
 def _location(settings: Settings) -> str | None:

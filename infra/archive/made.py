@@ -33,6 +33,8 @@ SPEC: Final = PartitionSpec(
 PROPERTIES: Final = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
+    # 128 MB by default, which the connector would hold in memory for every topic; a reader unpacks one at a time.
+    "write.parquet.row-group-size-bytes": str(16 << 20),
     # 100 by default, each with its name in every new one.
     "write.metadata.previous-versions-max": "10",
 }
@@ -46,7 +48,7 @@ def ensure_table(settings: Settings) -> str | None:
 
     """
     bucket = Bucket.of(settings)
-    with catalogue(settings) as catalog:
+    with catalogue(settings) as catalog, bucket.errors(FOLDER):
         catalog.create_tables()
         if load(catalog) is not None:
             return None

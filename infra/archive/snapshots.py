@@ -11,8 +11,10 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from infra.archive.bucket import Bucket
 from infra.archive.catalogue import catalogue, load
 from infra.archive.control import HELD_EVENTS
+from infra.archive.table import FOLDER
 from infra.settings import Settings
 
 KEPT: Final = 20  # for whoever reads the table while others commit
@@ -26,7 +28,7 @@ def trim(settings: Settings) -> None:
         ArchiveError: the catalogue or the bucket does not answer.
 
     """
-    with catalogue(settings) as catalog:
+    with catalogue(settings) as catalog, Bucket.of(settings).errors(FOLDER):
         table = load(catalog)
         if table is None or len(table.metadata.snapshots) <= KEPT + SLACK:
             return

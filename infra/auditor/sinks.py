@@ -24,6 +24,7 @@ from schemas import codec
 from schemas.maximums import NANOSECONDS_PER_DAY
 from schemas.sinks import SINKS, TIME, VERSION, Sink
 from schemas.topics import ACCOUNT_EVENTS, BY_NAME, ORDER_STATES, PROJECTED, PartitionCounts
+from tables.checkpointed.restored import original_of
 
 NAMED_MAX: Final = 10_000  # of one table's breaches
 POLL_S: Final = 0.2
@@ -141,7 +142,7 @@ def await_projection(
     ends = {place: log.bounds(place)[1] for place in places}
     admin = AdminClient(settings.kafka())
     while True:
-        done = _committed(admin, f"{settings.env}-projection-a", places)
+        done = _committed(admin, f"{settings.env}-projection-a", places, log)
         states = _order_states(log, settings.env, counts)
         behind = {
             f"projection, {topic} {number}": (done.get((topic, number), 0), end)
@@ -159,10 +160,11 @@ def await_projection(
         tally.expect(at >= end, f"{name}: read to {at} of {end}; does its worker run?")
 
 
-def _committed(admin: AdminClient, group: str, places: list[Place]) -> dict[Place, int]:
+def _committed(admin: AdminClient, group: str, places: list[Place], log: KafkaLog) -> dict[Place, int]:
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
     answer = admin.list_consumer_group_offsets([asked])[group].result()
-    return {(it.topic, it.partition): it.offset for it in answer.topic_partitions or ()}
+    done = {(it.topic, it.partition): it.offset for it in answer.topic_partitions or () if it.offset >= 0}
+    return {place: original_of(log.offsets, place, offset) for place, offset in done.items()}
 
 
 def _order_states(log: Log, env: str, counts: PartitionCounts) -> dict[int, int]:

@@ -213,6 +213,7 @@ def _verify_log(
             chosen(sealed(settings, log.topics()), topics),
             now_ms=time.time_ns() // NS_PER_MS,
             unsealed_max_ms=unsealed_max_ms,
+            restored_from={place: moved.runs[0][1] for place, moved in log.offsets.items()},
             progress=progress,
         )
 

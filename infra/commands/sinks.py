@@ -75,7 +75,7 @@ def status(*, as_json: bool) -> None:
       trading sinks status --json | jq '.connectors[] | select(.stopped)'
     """  # noqa: D301
     settings = Settings.load()
-    with engine_log(settings) as log, Connect(settings.connect_url) as connect:
+    with engine_log(settings, as_stored=True) as log, Connect(settings.connect_url) as connect:
         found = standings(connect, log)
     if as_json:
         click.echo(json.dumps({"connect": settings.connect_url, "connectors": msgspec.to_builtins(found)}))
@@ -119,7 +119,7 @@ def skip(*, connector: str, topic: str, partition: int, offset: int, note: str, 
       trading sinks skip postgres-trades trades-flat 2 4711 --note "NUL in a client's text, ticket 12"
     """  # noqa: D301
     settings = Settings.load()
-    with engine_log(settings) as log, Connect(settings.connect_url) as connect:
+    with engine_log(settings, as_stored=True) as log, Connect(settings.connect_url) as connect:
         record = in_words(skip_record(connect, log, settings, connector, (topic, partition), offset, note))
     if as_json:
         place = {"connector": connector, "topic": topic, "partition": partition, "offset": offset}

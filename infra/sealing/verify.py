@@ -3,7 +3,7 @@
 Where records come from is a ``Log``: Kafka, the archive, memory in the tests.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -29,12 +29,14 @@ def verify(
     unsealed_max_ms: int = UNSEALED_MAX_MS,
     behind_max_ms: int | None = None,
     found: Verification | None = None,
+    restored_from: Mapping[Place, int] | None = None,
     progress: Progress = lambda *_: None,
 ) -> Verification:
     """Verifies places; ``now_ms`` is for retention alone, all else goes by the log's own time.
 
     ``behind_max_ms`` is for a log that follows another: what is sealed there, and so much younger than the last seal,
-    need not have come yet. ``found`` is what reading itself has found, and goes on finding.
+    need not have come yet. ``found`` is what reading itself has found, and goes on finding. ``restored_from`` is where
+    places of a restored log begin: what was sealed before was never here.
     """
     found, wanted = found or Verification(), list(places)
     chains = read_chains(log, keys, wanted, found)
@@ -46,7 +48,7 @@ def verify(
     for number, place in enumerate(wanted):
         progress(f"{place[0]} {place[1]}", number, len(wanted))
         walk = _Walk(log, place, chains[place], found, due_ms)
-        walk.check_start(now_ms)
+        walk.check_start(now_ms, (restored_from or {}).get(place, -1))
         walk.check_records()
         broken += walk.broken
         log_time_ms = max(log_time_ms, walk.last_ms)
@@ -99,8 +101,13 @@ class _Walk:
         if chain:
             self._report.sealed_to, self._report.sealed_to_ms = chain[-1].last_offset, self.last_ms
 
-    def check_start(self, now_ms: int) -> None:
-        """Retention drops whole files whose last record is too old; anything younger was removed by somebody."""
+    def check_start(self, now_ms: int, restored_from: int) -> None:
+        """Retention drops whole files whose last record is too old; anything younger was removed by somebody.
+
+        A restored log that begins where it was restored from has lost nothing.
+        """
+        if self._start <= restored_from:
+            return
         kept_ms = retention_ms(self._place[0])
         for seal in self._chain:
             if not _has_lost(seal, self._start):

@@ -10,7 +10,7 @@ from typing import Final
 from infra.errors import OperatorError
 from infra.settings import Settings
 from infra.sinks.connect import Config, Connect
-from infra.topics_admin import Wanted, ensure
+from infra.topics_admin import Wanted, ensure, refuse_to_archive_a_restored_engine
 from schemas.topics import EVENT_RETENTION_MS
 
 MADE: Final = "made"
@@ -59,6 +59,7 @@ def prepare(settings: Settings) -> str | None:
         return None
     from infra.archive.made import ensure_table  # pyiceberg takes half a second to import
 
+    refuse_to_archive_a_restored_engine(settings)
     ensure(settings, [CONTROL_TOPIC])
     return ensure_table(settings)
 

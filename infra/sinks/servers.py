@@ -61,12 +61,14 @@ class SinkServers:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where each server is, without secrets."""
+        """Where each server is, and the archive, without secrets."""
         place = postgres(self.settings)
+        archive = {"archive": self.settings.archive_root} if self.settings.is_archived else {}
         return {
             "schema registry": self.settings.registry_url,
             "Connect": self.settings.connect_url,
             "Postgres": f"postgresql://{place.username}@{place.hostname}:{place.port}{place.path}",
+            **archive,
         }
 
     @property
@@ -176,7 +178,7 @@ class SinkServers:
             self._report(line)
         with Connect(self.settings.connect_url) as connect:
             done = connectors.apply(connect, connectors.wanted(self.settings))
-        archive = f", and all of them into {self.settings.archive_root}" if self.settings.is_archived else ""
+        archive = f" and into {self.settings.archive_root}" if self.settings.is_archived else ""
         return f"{len(done)} connectors carry the engine's topics into Postgres{archive}"
 
     def _restart(self) -> str | None:

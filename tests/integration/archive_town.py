@@ -11,11 +11,13 @@ from confluent_kafka import Producer
 
 from connectors.sql.migrate import migrate
 from infra import topics_admin
-from infra.archive.bucket import ArchiveError, Bucket
+from infra.archive.bucket import Bucket
 from infra.archive.log import ArchiveLog
+from infra.archive.progress import progress
 from infra.auditor.log import KafkaLog, Log, Place
 from infra.commands.db import with_database
 from infra.embedded.broker import EmbeddedBroker
+from infra.errors import OperatorError
 from infra.processes import wait_until
 from infra.settings import Settings
 from infra.sinks import connectors
@@ -39,6 +41,7 @@ class ArchiveTown:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.bucket = Bucket.of(settings)  # what a test looks into: another's, where a proxy stands before it
         self.lines: list[str] = []
         self.log = KafkaLog(settings.kafka())
         self.servers = Supervisor(
@@ -75,7 +78,7 @@ class ArchiveTown:
 
     def until_archived(self, timeout_s: float = TIMEOUT_S) -> None:
         """Step until the archive ends where Kafka does."""
-        self.until(lambda: self._ends(self.log) == self._ends(self._archive()), "all is archived", timeout_s)
+        self.until(self._is_archived, "all is archived", timeout_s)
 
     def kill_connect(self) -> None:
         """End Connect by kill -9, and step until that is seen."""
@@ -106,24 +109,18 @@ class ArchiveTown:
 
     def in_archive(self) -> Records:
         """What the bucket has, repeats dropped."""
-        return self.records(ArchiveLog(Bucket.of(self.settings)))
+        return self.records(ArchiveLog(self.bucket))
 
     def ends_in_archive(self) -> dict[Place, int]:
         """The offset behind the last record of each place that the bucket has."""
-        return self._ends(self._archive())
+        log = ArchiveLog(self.bucket)
+        return {place: end for place in self._places(log) if (end := log.bounds(place)[1])}
 
-    def _archive(self) -> Log | None:
+    def _is_archived(self) -> bool:
         try:
-            return ArchiveLog(Bucket.of(self.settings))
-        except ArchiveError:  # no table yet
-            return None
-
-    def _ends(self, log: Log | None) -> dict[Place, int]:
-        return (
-            {}
-            if log is None
-            else {place: end for place in self._places(log) if (end := log.bounds(place)[1])}
-        )
+            return not any(it.behind for it in progress(self.settings))
+        except OperatorError:  # the server's fault, which the test wills
+            return False
 
     def _places(self, log: Log) -> list[Place]:
         topics = log.topics()
@@ -138,20 +135,18 @@ def archive_town(**settings: object) -> Iterator[ArchiveTown]:
     folder.chmod(0o755)  # whoever Postgres runs as has to come in
     broker = EmbeddedBroker(folder / "broker")
     broker.start()
-    chosen = with_ports(
-        Settings.load(
-            sinks=True,
-            data_folder=folder,
-            kafka_bootstrap=broker.bootstrap,
-            embedded_registry=False,
-            connect_url="http://127.0.0.1:0",
-            postgres_url="postgresql://trading@127.0.0.1:0/trading",
-            account_partitions=PARTITIONS,
-            book_partitions=PARTITIONS,
-            archive_commit_interval_s=1,
-            **settings,
-        )
-    )
+    usual = {
+        "sinks": True,
+        "data_folder": folder,
+        "kafka_bootstrap": broker.bootstrap,
+        "embedded_registry": False,
+        "connect_url": "http://127.0.0.1:0",
+        "postgres_url": "postgresql://trading@127.0.0.1:0/trading",
+        "account_partitions": PARTITIONS,
+        "book_partitions": PARTITIONS,
+        "archive_commit_interval_s": 1,
+    }
+    chosen = with_ports(Settings.load(**(usual | settings)))
     topics_admin.ensure(chosen)
     town = ArchiveTown(chosen)
     try:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from infra.archive.progress import progress
 from infra.archive.retention import FOREVER, PROGRAM, in_force, retentions
 from infra.archive.watch import Watch
-from infra.commands.archive_status import status
+from infra.cli import main
 from infra.commands.db import with_database
 from infra.processes import free_ports
 from infra.sinks.connect import Connect
@@ -89,7 +89,7 @@ def test_nothing_expires_while_the_archive_has_stopped(town: ArchiveTown) -> Non
         assert "the archive has stopped" in (watch(town.settings) or "")
         assert in_force(town.settings) == dict.fromkeys(normal, FOREVER)
         assert watch(town.settings) is None  # it is said once
-        shown = CliRunner(env=town.settings.environment()).invoke(status, ["--json"])
+        shown = CliRunner(env=town.settings.environment()).invoke(main, ["archive", "status", "--json"])
         assert shown.exit_code == 1
         told = json.loads(shown.stdout)
         assert told["held"] == sorted(normal)

@@ -442,6 +442,18 @@ def test_log_without_its_start_is_checked_as_far_as_it_goes(sound: MemoryLog) ->
     assert "records of an origin are contiguous, on one chain" in broken(audited(log))
 
 
+def test_what_was_said_last_may_lie_before_the_start(sound: MemoryLog) -> None:
+    """Where a start is gone, and all of an origin with it, no checkpoint tells that a record is lost."""
+    log, place = sound.copy(), (CONTROL_EVENTS, 0)
+    last = len(log.records[place])
+    log.delete(place, last - 1)
+    log.records[place].clear()
+    assert "what checkpoints say was said is in the topics" not in broken(audited(log))
+    log = sound.copy()
+    log.records[place].pop()
+    assert "what checkpoints say was said is in the topics" in broken(audited(log))
+
+
 def test_skipped_command_needs_no_outcome() -> None:
     """What an operator made a no-op has no outcome, and no effect in a fold."""
     engine = Engine()
