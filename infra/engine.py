@@ -18,6 +18,7 @@ from infra.workers import Worker
 Report = Callable[[str], object]
 # What the sinks read is made by stages of its own, for which nothing in the engine waits.
 SINK_WORKER: Final = "projection+order-states"
+ARCHIVE_WORKER: Final = "archive"
 
 
 class EngineError(OperatorError):
@@ -40,9 +41,9 @@ class Engine:
         self.sinks = SinkServers(settings, report) if settings.sinks else None
         self.settings = self.sinks.settings if self.sinks else settings
         self._lock = FolderLock(folder)
-        workers = [
-            Worker.parse(text) for text in (*settings.workers, *((SINK_WORKER,) if settings.sinks else ()))
-        ]
+        of_sinks = (SINK_WORKER,) if settings.sinks else ()
+        of_archive = (ARCHIVE_WORKER,) if settings.is_archived else ()
+        workers = [Worker.parse(text) for text in (*settings.workers, *of_sinks, *of_archive)]
         ports = _view_ports(settings.views_port, len(workers))
         self._view_ports = dict(zip((worker.name for worker in workers), ports, strict=True))
         self.supervisor = Supervisor(

@@ -46,21 +46,22 @@ from tables.declared import declare
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement", "audit")
 PROJECTIONS: Final = (PROJECTION, ORDER_STATES)  # for databases: nothing in the engine waits for them
 EDGES: Final = ("intake", PROJECTION)
+ARCHIVE: Final = "archive"  # no stage: it looks after the archive (infra/archive/worker.py)
 # By how much (nice): nobody waits for settlement as for the answer to an order, for rows and seals least of all.
-GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10, "audit": 10}
+GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10, "audit": 10, ARCHIVE: 10}
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @click.command()
-@click.argument("stages", nargs=-1, required=True, type=click.Choice((*STAGES, *PROJECTIONS)))
+@click.argument("stages", nargs=-1, required=True, type=click.Choice((*STAGES, *PROJECTIONS, ARCHIVE)))
 @click.option("--replica", default="a", show_default=True, help="Which hot replica of the stages this is.")
 @click.option(
     "--worker", "number", default="0", show_default=True, help="Tells workers of one replica apart."
 )
 def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
-    """Run stages in this process until SIGTERM.
+    """Run stages in this process until SIGTERM; or `archive`, which looks after the archive, alone.
 
     It ends by itself, with last words and a code of 70 or more, where going on is not safe.
 
@@ -73,6 +74,11 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     os.nice(min(GIVES_WAY.get(it, 0) for it in stages))
     config = stage_config(settings, replica, number)
+    if ARCHIVE in stages:
+        if len(stages) > 1:
+            raise click.UsageError(f"{ARCHIVE} is no stage: give it a process of its own")
+        asyncio.run(_run_archive(config, settings))
+        return
     words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
     run = partial(_run, stages, config, settings, partial(Death, last_words=words))
@@ -113,12 +119,25 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
     )
 
 
-async def _run(
-    stages: tuple[str, ...], config: StageConfig, settings: Settings, death: Callable[[str], Death]
-) -> None:
+async def _run_archive(config: StageConfig, settings: Settings) -> None:
+    """Run the chores of the archive; what they import would burden the other workers."""
+    from infra.archive.worker import run
+
+    await run(settings, KafkaCluster(config), _stopped())
+
+
+def _stopped() -> asyncio.Event:
+    """What is set when the process is asked to end."""
     is_done = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, is_done.set)
+    return is_done
+
+
+async def _run(
+    stages: tuple[str, ...], config: StageConfig, settings: Settings, death: Callable[[str], Death]
+) -> None:
+    is_done = _stopped()
     apps = {}
     for name in stages:
         try:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.pieces import FileFault, Piece, Pieces
-from infra.archive.table import ArchivedFile, Bounds, newest
+from infra.archive.table import ArchivedFile, ArchiveTable, Bounds, newest
 from infra.auditor.log import LogRecord, Place, Span
 from infra.settings import Settings
 
@@ -50,9 +50,14 @@ class ArchiveLog:
     """
 
     def __init__(
-        self, bucket: Bucket, *, days: range | None = None, on_fault: Callable[[Fault], object] = _refuse
+        self,
+        bucket: Bucket,
+        table: ArchiveTable | None = None,
+        *,
+        days: range | None = None,
+        on_fault: Callable[[Fault], object] = _refuse,
     ) -> None:
-        """Opens the newest state; only the files of some days (since 1970, UTC), if told.
+        """Opens a state, the newest unless told; only the files of some days (since 1970, UTC), if told.
 
         ``on_fault`` is told of each file that cannot be read, which is then left out, and of each two records of one
         place, of which the one of the later file is left out; unless told, it raises.
@@ -62,7 +67,7 @@ class ArchiveLog:
 
         """
         self.bucket = bucket
-        self.table = newest(bucket)
+        self.table = newest(bucket) if table is None else table
         self._on_fault = on_fault
         self._pieces = Pieces(bucket)
         self._lost: set[str] = set()

@@ -94,7 +94,7 @@ def _state(bucket: Bucket, path: str, faults: list[str]) -> list[ArchivedFile] |
     """The data files that a metadata file leads to; None, and why, where it leads nowhere."""
     try:
         with bucket.errors(path):
-            return list(_files(bucket, _metadata(bucket, path)))
+            return [file for file, _ in entries(bucket, _metadata(bucket, path))]
     except ArchiveError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise  # the server's fault, not the file's
@@ -114,8 +114,8 @@ def _metadata(bucket: Bucket, path: str) -> TableMetadata:
     return FromInputFile.table_metadata(file)
 
 
-def _files(bucket: Bucket, metadata: TableMetadata) -> Iterator[ArchivedFile]:
-    """The data files of a table's current snapshot."""
+def entries(bucket: Bucket, metadata: TableMetadata) -> Iterator[tuple[ArchivedFile, DataFile]]:
+    """The data files of a table's current snapshot, in our words and in pyiceberg's."""
     snapshot = metadata.current_snapshot()
     if snapshot is None:
         return
@@ -129,7 +129,7 @@ def _files(bucket: Bucket, metadata: TableMetadata) -> Iterator[ArchivedFile]:
         columns = [schema.find_column_name(field.source_id) for field in spec.fields]
         for entry in manifest.fetch_manifest_entry(io):
             values = {name: entry.data_file.partition[at] for at, name in enumerate(columns)}
-            yield _file(io, entry.data_file, values, schema)
+            yield _file(io, entry.data_file, values, schema), entry.data_file
 
 
 def _file(io: "BucketIO", data: DataFile, values: Mapping[str | None, Any], schema: Schema) -> ArchivedFile:

@@ -41,14 +41,20 @@ def apply(*, folder: Path | None, as_json: bool) -> None:
     """Let Connect have the connectors; idempotent.
 
     Their files name addresses and secrets by variables, which Connect's workers need in their environment:
-    TRADING_SINK_REGISTRY_URL, TRADING_SINK_POSTGRES_URL, _USER and _PASSWORD.
+    TRADING_SINK_REGISTRY_URL, TRADING_SINK_POSTGRES_URL, _USER and _PASSWORD, and the archive's (infra/README.md).
+    The archive's connector is left out, or removed, where the settings want no archive.
 
     \b
     Example:
       TRADING_CONNECT_URL=http://connect1:8083 trading sinks apply
     """  # noqa: D301
-    with Connect(Settings.load().connect_url) as connect:
-        done = connectors.apply(connect, connectors.templates(folder))
+    settings = Settings.load()
+    if line := connectors.prepare(settings):
+        click.echo(line, err=True)
+    with Connect(settings.connect_url) as connect:
+        done = connectors.apply(
+            connect, connectors.templates(folder) if folder else connectors.wanted(settings)
+        )
     if as_json:
         click.echo(json.dumps(done))
         return

@@ -172,9 +172,12 @@ class SinkServers:
         with_database(self.settings, maintain)
 
     def _apply(self) -> str:
+        if line := connectors.prepare(self.settings):
+            self._report(line)
         with Connect(self.settings.connect_url) as connect:
-            done = connectors.apply(connect, connectors.templates())
-        return f"{len(done)} connectors carry the engine's topics into Postgres"
+            done = connectors.apply(connect, connectors.wanted(self.settings))
+        archive = f", and all of them into {self.settings.archive_root}" if self.settings.is_archived else ""
+        return f"{len(done)} connectors carry the engine's topics into Postgres{archive}"
 
     def _restart(self) -> str | None:
         """Start again what failed while a server was gone."""

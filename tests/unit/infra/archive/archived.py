@@ -38,10 +38,12 @@ Row = tuple[Place, LogRecord]
 class Archive:
     """A folder with a table in it, and the catalogue that the connector would have."""
 
-    def __init__(self, folder: Path, catalogue: str = "sqlite:///:memory:") -> None:
+    def __init__(self, folder: Path, catalog: SqlCatalog | None = None) -> None:
         self.folder = folder
         self.bucket = Bucket.at(f"file://{folder}")
-        self.catalog = SqlCatalog("iceberg", uri=catalogue, warehouse=f"file://{folder}")
+        self.catalog = catalog or SqlCatalog(
+            "iceberg", uri="sqlite:///:memory:", warehouse=f"file://{folder}"
+        )
         self.catalog.create_namespace("archive")
         self.catalog.create_table(
             NAME,
