@@ -166,11 +166,9 @@ _STEPS: Final = {
 def orders(rows: Rows, day: Day, definitions: Definitions, notes: Notes) -> Iterator[dict[str, Any]]:
     """The day's events of orders, by time, then as the tables' key orders them."""
     known, sequence = Orders(), 0
-    operators = {
-        it.command_id
-        for it in rows.happened(FlatRiskEvent, 0, day.end_ns, ("MassCancelOrdered",))
-        if it.at_ns >= day.begin_ns - NANOSECONDS_PER_DAY  # a sweep takes seconds
-    }
+    since_ns = day.begin_ns - NANOSECONDS_PER_DAY  # a sweep takes seconds
+    ordered = rows.happened(FlatRiskEvent, since_ns, day.end_ns, ("MassCancelOrdered",))
+    operators = {it.command_id for it in ordered}
     for it in rows.orders_before(day):
         known.take(it)
     for it in rows.happened(FlatOrderEvent, day.begin_ns, day.end_ns):
