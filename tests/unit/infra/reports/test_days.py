@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from infra.auditor.log import LogRecord, Place
+from infra.cli import main
 from infra.reports import coverage, executions, log_rows
 from infra.reports.files import read, schema
 from infra.reports.run import REPORTS, Order, from_log
@@ -222,14 +224,17 @@ def test_a_log_without_a_journal(town: Town) -> None:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_same_bytes_from_the_archive(town: Town, name: str, tmp_path: Path) -> None:
-    """The archive has no keys, and some records twice: the report is the same file, and complete."""
+    """From the bucket alone, without keys and with some records twice: the report is the same file, and complete."""
     archive = Archive(tmp_path / "archive")
     rows = [(place, it) for place, records in town.log.records.items() for it in records]
     archive.commit(rows)
     archive.commit(rows[100:200])
-    asked = Order(name, town.days[2], tmp_path / "out", ".csv")
-    made = from_log(asked, town.settings, archive.log(), "archive")
-    assert made["reasons"] == []
+    where = ["--from", "archive", "--archive", f"file://{archive.folder}", "--out", str(tmp_path / "out")]
+    words = ["report", name, "--day", str(town.days[2]), *where, "--json"]
+    done = CliRunner(env=town.settings.environment()).invoke(main, words)
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert (made["source"], made["reasons"]) == ("archive", [])
     assert made["sha256"] == town.make(name)["sha256"]
 
 
