@@ -15,6 +15,7 @@ from infra.auditor.origins import Origins
 from infra.auditor.report import Report
 from infra.reports.day import Day
 from infra.reports.notes import Notes
+from infra.reports.rows import HOUR_NS
 from schemas import codec, topics
 from schemas.flat import (
     FlatMarketData,
@@ -77,8 +78,9 @@ class LogRows:
         """Earlier rows of the day's orders."""
         sink = BY_RECORD[FlatOrderEvent]
         of_the_day = f"SELECT order_id FROM {sink.table} WHERE at_ns >= ? AND at_ns < ?"  # noqa: S608 - our own names
-        where = f"at_ns < ? AND order_id IN ({of_the_day})"
-        yield from self._select(sink, where, day.begin_ns, day.begin_ns, day.end_ns)
+        where = f"at_ns < ? AND (at_ns >= ? OR order_id IN ({of_the_day}))"
+        begin_ns = day.begin_ns
+        yield from self._select(sink, where, begin_ns, begin_ns - HOUR_NS, begin_ns, day.end_ns)
 
     def latest(self, record: type[R]) -> Iterator[R]:
         """States, by key."""

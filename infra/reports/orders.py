@@ -27,6 +27,12 @@ from schemas.maximums import NANOSECONDS_PER_DAY
 
 VALIDITY: Final = {"GTC": "GTCV", "DAY": "DAVY", "GTD": "GTSV", "IOC": "IOCV", "FOK": "FOKV"}
 SIDES: Final = {"BUY": "BUYI", "SELL": "SELL"}
+CLASSES: Final = {
+    "LIMIT": "LMTO",
+    "MARKET": "LMTO",
+    "STOP": "STOP",
+    "STOP_LIMIT": "STOP",
+}  # LMTO: can trade as it is
 LIQUIDITY: Final = {"MAKER": "PASV", "TAKER": "AGRE"}
 AT_ONCE: Final = frozenset({"IOC", "FOK"})  # never in a book
 UNPRICED: Final = frozenset({"MARKET", "STOP"})  # nor these
@@ -166,11 +172,9 @@ _STEPS: Final = {
 def orders(rows: Rows, day: Day, definitions: Definitions, notes: Notes) -> Iterator[dict[str, Any]]:
     """The day's events of orders, by time, then as the tables' key orders them."""
     known, sequence = Orders(), 0
-    operators = {
-        it.command_id
-        for it in rows.happened(FlatRiskEvent, 0, day.end_ns, ("MassCancelOrdered",))
-        if it.at_ns >= day.begin_ns - NANOSECONDS_PER_DAY  # a sweep takes seconds
-    }
+    since_ns = day.begin_ns - NANOSECONDS_PER_DAY  # a sweep takes seconds
+    ordered = rows.happened(FlatRiskEvent, since_ns, day.end_ns, ("MassCancelOrdered",))
+    operators = {it.command_id for it in ordered}
     for it in rows.orders_before(day):
         known.take(it)
     for it in rows.happened(FlatOrderEvent, day.begin_ns, day.end_ns):
@@ -204,7 +208,6 @@ def _row(
     validity = None if terms is None else terms.time_in_force
     order_type = None if terms is None else terms.order_type
     side = None if terms is None else terms.side
-    is_iceberg = asked is not None and asked.display_quantity_lots is not None
     is_fill = it.event == "OrderFilled"
 
     def lots(steps: int | None) -> str | None:
@@ -217,22 +220,14 @@ def _row(
         "Date and time": utc(it.at_ns),
         "Validity period": VALIDITY.get(validity or ""),
         "Validity period date and time": _valid_until(order, it, definitions),
-        "Priority time stamp": None
-        if order.priority_ns is None or not order.is_open
-        else utc(order.priority_ns)
-        if not (is_iceberg and order.is_sliced)
-        else None,
+        "Priority time stamp": _priority(order),
         "Sequence number": sequence,
         "Order book code": instrument,
         "Date of receipt": str(day_of(asked.at_ns if asked else terms.at_ns if terms else it.at_ns)),
         "Order identification code": None if it.order_id is None else f"{it.epoch}-{it.order_id}",
         "New order, order modification, order cancellation, order rejections, partial or full execution": code,
         "Order type": order_type,
-        "Order type classification": None
-        if order_type is None
-        else "STOP"
-        if order_type in STOPS
-        else "LMTO",
+        "Order type classification": CLASSES.get(order_type or ""),
         "Limit price": price(order.price_ticks),
         "Stop price": price(None if terms is None else terms.stop_price_ticks),
         "Transaction price": price(it.last_price_ticks),
@@ -263,6 +258,14 @@ def _note_what_is_unknown(it: FlatOrderEvent, order: Order, notes: Notes) -> Non
         notes.incomplete(OLDER, f"{it.epoch}-{it.order_id}")
     elif order.is_sliced and order.asked.display_quantity_lots is not None and order.is_open:
         notes.not_known("Priority time stamp, Displayed quantity", HIDDEN)
+
+
+def _priority(order: Order) -> str | None:
+    """Field 13: since when it stands where it stands in its book; of an iceberg's later slices nobody is told."""
+    is_iceberg = order.asked is not None and order.asked.display_quantity_lots is not None
+    if not order.is_open or order.priority_ns is None or (is_iceberg and order.is_sliced):
+        return None
+    return utc(order.priority_ns)
 
 
 def _displayed(order: Order, validity: str | None) -> int | None:

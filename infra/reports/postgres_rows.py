@@ -10,6 +10,7 @@ import msgspec
 from infra.errors import OperatorError
 from infra.reports.day import Day
 from infra.reports.log_rows import MARK
+from infra.reports.rows import HOUR_NS
 from infra.settings import Settings
 from schemas.flat import FlatMarketData, FlatOrderEvent
 from schemas.ids import TRADE_NUMBER_BITS
@@ -56,10 +57,11 @@ class PostgresRows:
     def orders_before(self, day: Day) -> Iterator[FlatOrderEvent]:
         """Earlier rows of the day's orders."""
         where = (
-            "at_ns < $2 AND order_id IN (SELECT order_id FROM trading.order_events"
-            " WHERE at_ns >= $2 AND at_ns < $3 AND epoch = $1)"
+            "at_ns < $2 AND (at_ns >= $4 OR order_id IN (SELECT order_id FROM trading.order_events"
+            " WHERE at_ns >= $2 AND at_ns < $3 AND epoch = $1))"
         )
-        yield from self._select(BY_RECORD[FlatOrderEvent], where, day.begin_ns, day.end_ns)
+        values = day.begin_ns, day.end_ns, day.begin_ns - HOUR_NS
+        yield from self._select(BY_RECORD[FlatOrderEvent], where, *values)
 
     def latest(self, record: type[R]) -> Iterator[R]:
         """States, by key."""

@@ -4,13 +4,15 @@ Both give the same rows in the same order, so that the same day gives the same b
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from infra.reports.day import Day
 from schemas.flat import FlatOrderEvent
 from schemas.record import Record
 
 R = TypeVar("R", bound=Record)
+
+HOUR_NS: Final = 3_600 * 10**9
 
 
 class Rows(Protocol):
@@ -26,7 +28,10 @@ class Rows(Protocol):
         """Rows of what happened in a span of time, by their table's key; only of these events, if any are named."""
 
     def orders_before(self, day: Day) -> Iterator[FlatOrderEvent]:
-        """What happened before a day to the orders to which something happened on it, by the table's key."""
+        """What happened before a day to the orders to which something happened on it, by the table's key.
+
+        And all of the last hour: an order that was asked for just before midnight may be refused behind it, by no id.
+        """
 
     def latest(self, record: type[R]) -> Iterator[R]:
         """The rows of a table of states, by its key."""

@@ -27,12 +27,14 @@ from infra.settings import Settings
 from schemas import codec
 from schemas.audit import Act
 from schemas.commands import Tick
+from schemas.envelopes import ControlCommands
 from schemas.risk_events import BreakClosed, BreakFound
 from schemas.sinks import BY_RECORD
 from schemas.topics import (
     ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
     AUDIT,
+    CONTROL,
     MARKET_DATA,
     ORDER_EVENTS,
     PROJECTED,
@@ -231,14 +233,14 @@ def test_the_engine_agrees_with_postgres_and_with_its_own_replay(chaos: Chaos) -
         ("ASKED", "replay of kafka"),
         ("APPLIED", "replay of kafka"),
     ]
-    assert json.loads(done_acts[1].after)["compared"] > 1_000
+    assert json.loads(done_acts[1].after)["compared"] > 500
 
 
 def test_a_changed_row_is_a_break_with_its_trades_and_its_age(chaos: Chaos) -> None:
     """A position that the owner changed is found, followed, explained, and closed when it is right again."""
     change = (
         "UPDATE trading.positions SET quantity_lots = quantity_lots + {} WHERE (account, instrument) ="
-        " (SELECT account, instrument FROM trading.positions WHERE version > 1 ORDER BY account, instrument LIMIT 1)"
+        " (SELECT account, instrument FROM trading.positions ORDER BY version DESC, account, instrument LIMIT 1)"
         " RETURNING account, instrument, quantity_lots, version"
     )
     switch = "ALTER TABLE trading.positions {} TRIGGER keep_newer"
@@ -329,8 +331,8 @@ def test_a_day_of_a_real_engine(chaos: Chaos, tmp_path: Path) -> None:
 
 def _end_the_day(chaos: Chaos) -> None:
     """Engine time reaches tomorrow, and log time goes on by minutes, so that all of today is sealed."""
-    with chaos.desk() as desk:
-        desk.control([Tick(tick_ns=TODAY.end_ns, at_ns=TODAY.end_ns)])
+    tick = Tick(tick_ns=TODAY.end_ns, at_ns=TODAY.end_ns)
+    chaos.produce(CONTROL, codec.encode(ControlCommands(items=(tick,))))
     chaos.until_quiet()
     chaos.until(lambda: is_whole(chaos), "all is in Postgres")
     done: list[Any] = []

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from infra.auditor.log import Place
+from infra.auditor.log import LogRecord, Place
+from infra.cli import main
 from infra.reports import coverage, executions, log_rows
 from infra.reports.files import read, schema
 from infra.reports.run import REPORTS, Order, from_log
 from schemas import codec
-from schemas.events import OrderFilled
+from schemas.commands import PlaceOrder
+from schemas.envelopes import AccountCommands, AccountEvents
+from schemas.events import OrderFilled, OrderRejected
 from schemas.topics import ACCOUNT_COMMANDS, ACCOUNT_EVENTS, SEALS, SETTLEMENT_EVENTS, TRADES
 from tests.unit.infra.archive.archived import Archive
 from tests.unit.infra.auditor.engine import ENV, MemoryLog
@@ -220,12 +224,51 @@ def test_a_log_without_a_journal(town: Town) -> None:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_same_bytes_from_the_archive(town: Town, name: str, tmp_path: Path) -> None:
-    """The archive has no keys, and some records twice: the report is the same file, and complete."""
+    """From the bucket alone, without keys and with some records twice: the report is the same file, and complete."""
     archive = Archive(tmp_path / "archive")
     rows = [(place, it) for place, records in town.log.records.items() for it in records]
     archive.commit(rows)
     archive.commit(rows[100:200])
-    asked = Order(name, town.days[2], tmp_path / "out", ".csv")
-    made = from_log(asked, town.settings, archive.log(), "archive")
-    assert made["reasons"] == []
+    where = ["--from", "archive", "--archive", f"file://{archive.folder}", "--out", str(tmp_path / "out")]
+    words = ["report", name, "--day", str(town.days[2]), *where, "--json"]
+    done = CliRunner(env=town.settings.environment()).invoke(main, words)
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert (made["source"], made["reasons"]) == ("archive", [])
     assert made["sha256"] == town.make(name)["sha256"]
+
+
+def test_an_order_that_is_refused_behind_midnight(town: Town, tmp_path: Path) -> None:
+    """Asked for on one day and refused, without an id, on the next: its terms are known all the same."""
+    day = town.days[2]
+    asked = PlaceOrder(
+        account="alice",
+        client_order_id="late",
+        instrument="BTC",
+        side="SELL",
+        order_type="LIMIT",
+        time_in_force="GTC",
+        quantity_lots=3,
+        price_ticks=100,
+        at_ns=day.begin_ns - 1,
+    )
+    no = OrderRejected(
+        account="alice",
+        client_order_id="late",
+        instrument="BTC",
+        order_id=None,
+        reason="insufficient_holding",
+        reason_code=124,
+        at_ns=day.begin_ns + 1,
+    )
+    log = town.log.copy()
+    for topic, value in (
+        (ACCOUNT_COMMANDS, codec.encode(AccountCommands(items=(asked,)))),
+        (ACCOUNT_EVENTS, codec.encode(AccountEvents(items=(no,)))),
+    ):
+        records = log.records[topic, 0]
+        records.append(LogRecord(len(records), records[-1].timestamp_ms, None, value))
+    made = from_log(Order("orders", day, tmp_path, ".json"), town.settings, log, "memory")
+    first = next(read(tmp_path / made["file"], schema("orders")))
+    assert (first["Client order identifier"], first["Buy-sell indicator"]) == ("late", "SELL")
+    assert (first["Initial quantity"], first["Date of receipt"]) == ("3", str(town.days[1]))
