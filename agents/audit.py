@@ -38,6 +38,7 @@ from schemas.audit import Seal
 from schemas.topics import FINGERPRINTS, SEALS
 from tables.checkpointed.ports import Bounds, Changelog, ChangelogDoubtful, ChangelogFenced
 from tables.checkpointed.reader import LogReader
+from tables.checkpointed.restored import NOWHERE, Offsets, broker_of, original_of
 from tables.section import Change
 
 log = logging.getLogger(__name__)
@@ -78,9 +79,15 @@ class Surroundings(Protocol):
 class Sealer:
     """Stands where a stage has its partitions: the app gives it ownership, and what is read."""
 
-    def __init__(self, world: Surroundings, signer: Signer, on_death: Callable[[Exception], Any]) -> None:
-        """Touches nothing yet. ``on_death`` ends the process."""
-        self._world, self._signer, self._on_death = world, signer, on_death
+    def __init__(
+        self,
+        world: Surroundings,
+        signer: Signer,
+        on_death: Callable[[Exception], Any],
+        archive: str | None = None,
+    ) -> None:
+        """Touches nothing yet. ``on_death`` ends the process; ``archive`` is the place that seals name."""
+        self._world, self._signer, self._on_death, self._archive = world, signer, on_death, archive
         self._chains: dict[TP, Chain] = {}
         self._log_time_ms = 0
         self._sealing = threading.Lock()
@@ -174,7 +181,7 @@ class Sealer:
                 " `trading audit verify` will always say so",
                 *(*place, last.last_offset + 1, start - 1),
             )
-        return Chain(place.topic, place.partition, start, last, self._signer)
+        return Chain(place.topic, place.partition, start, last, self._signer, self._archive)
 
     def _commit(self, sealed: list[Sealed]) -> None:
         if not sealed:
@@ -240,11 +247,20 @@ class KafkaSurroundings:
     """The log on Kafka."""
 
     def __init__(
-        self, journal: Changelog, outputs: Outputs, reader: LogReader, admin: AdminClient, choose: Choice
+        self,
+        journal: Changelog,
+        outputs: Outputs,
+        reader: LogReader,
+        admin: AdminClient,
+        choose: Choice,
+        offsets: Mapping[tuple[str, int], Offsets] = NOWHERE,
     ) -> None:
-        """``journal`` is that of `seals`; ``choose`` says what is sealed of the topics that there are."""
+        """``journal`` is that of `seals`; ``choose`` says what is sealed of the topics that there are.
+
+        Restored records are sealed where they first stood, which ``offsets`` tells: their seals go on being true.
+        """
         self.journal, self._outputs, self._reader = journal, outputs, reader
-        self._admin, self._choose = admin, choose
+        self._admin, self._choose, self._offsets = admin, choose, offsets
 
     def places(self) -> Iterable[tuple[str, int]]:
         """Asks the broker; KafkaException where it does not answer."""
@@ -253,11 +269,13 @@ class KafkaSurroundings:
 
     def bounds(self, place: TP) -> Bounds:
         """What can be read of a place."""
-        return self._reader.bounds(*place)
+        start, end = self._reader.bounds(*place)
+        return Bounds(*(original_of(self._offsets, place, it) for it in (start, end)))
 
     def has_record(self, place: TP, begin: int) -> bool:
         """Reads no further than to the first."""
-        return next(self._reader.read(place.topic, place.partition, begin), None) is not None
+        offset = broker_of(self._offsets, place, begin)
+        return next(self._reader.read(place.topic, place.partition, offset), None) is not None
 
     def say(self, fingerprints: Iterable[tuple[bytes, bytes]]) -> None:
         """Waits for the broker's word."""

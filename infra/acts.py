@@ -97,6 +97,7 @@ def acting(
     note: str | None = None,
     details: Any = None,
     before: Any = None,
+    program: str = PROGRAM,
 ) -> Iterator[Deed]:
     """Writes the act as ASKED, runs the block, and writes it as APPLIED, or as FAILED where the block raises.
 
@@ -106,7 +107,7 @@ def acting(
         OperatorError: Kafka did not take the act; before the block, nothing has been done.
 
     """
-    actor = Actor.of(settings)
+    actor = Actor.of(settings, program)
     deed = Deed(action=action, target=target, note=note, details=details, before=before)
     _write(settings, actor.act(deed, "ASKED"))
     try:

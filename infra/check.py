@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from infra.auditor.report import Report
+from infra.commands.archived import archive_option, settings_at
 from infra.settings import Settings
 
 
@@ -27,6 +30,20 @@ from infra.settings import Settings
 @click.option(
     "--save", type=click.Path(path_type=Path), help="Write a snapshot for later checks, if all is well."
 )
+@click.option(
+    "--state",
+    "day",
+    metavar="DAY",
+    help="Let the folds go on from the archived state of this day; where inboxes have no start.",
+)
+@archive_option
+@click.option(
+    "--public-key",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The key that signed that state (PEM); those beside the private key unless told.",
+)
 @click.option("--views", "views_url", help="Compare with the views at this address too.")
 @click.option(
     "--sinks", "with_sinks", is_flag=True, help="Compare the rows in Postgres with the topics, and no more."
@@ -40,6 +57,9 @@ def check(
     no_refold: bool,
     start: Path | None,
     save: Path | None,
+    day: str | None,
+    archive_url: str | None,
+    files: tuple[Path, ...],
     views_url: str | None,
     with_sinks: bool,
 ) -> None:
@@ -55,7 +75,7 @@ def check(
     """  # noqa: D301
     from infra.auditor.run import run, run_sinks
 
-    settings = Settings.load()
+    settings = settings_at(archive_url)
     if with_sinks:
         _show(context, run_sinks(settings, timeout_s), as_json=as_json)
         return
@@ -67,9 +87,19 @@ def check(
             start=start,
             save=save,
             views_url=views_url,
+            fold_from=None if day is None else _state_of(settings, day, files),
             progress=progress,
         )
     _show(context, report, as_json=as_json)
+
+
+def _state_of(settings: Settings, day: str, files: tuple[Path, ...]) -> Callable[[str], Any]:
+    """The day's state in the archive, once its signature has been checked."""
+    from infra.archive.bucket import Bucket
+    from infra.archive.state import folds_from, read_state
+    from infra.sealing.keys import trusted
+
+    return partial(folds_from, read_state(Bucket.of(settings), day, trusted(settings, files)))
 
 
 def _show(context: click.Context, report: Report, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """The command `trading`. A command's module is imported when it is run: `trading --help` imports none."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
@@ -8,7 +9,6 @@ import click
 
 from infra.errors import OperatorError
 
-# name -> (module:attribute, what it does in one line)
 COMMANDS: Final = {
     "up": ("infra.commands.up:up", "Run the whole engine: broker, topics, workers, views."),
     "demo": ("infra.demo.command:demo", "Run a recorded market session through the engine, and check it."),
@@ -45,6 +45,18 @@ COMMANDS: Final = {
         "infra.commands.audit:audit",
         "Prove that the log is as it was sealed; tell one order's story.",
     ),
+    "report": (
+        "infra.commands.report:report",
+        "Write a day's report: orders, trades, positions, obligations.",
+    ),
+    "archive": (
+        "infra.commands.archive:archive",
+        "List, export, prove and bring back what is kept for good.",
+    ),
+    "reconcile": (
+        "infra.commands.reconcile:reconcile",
+        "Compare positions and balances with Postgres, a replay, a statement.",
+    ),
     "bench": ("infra.bench.command:bench", "Measure how fast the engine is on this machine."),
     "topics": ("infra.commands.topics:topics", "Make and list the engine's topics."),
     "db": ("infra.commands.db:db", "Make and keep the tables in Postgres."),
@@ -56,25 +68,34 @@ COMMANDS: Final = {
 }
 
 
+Targets = Mapping[str, tuple[str, str]]
+"""Of each command: where it is, module:attribute, and what it does in one line."""
+
+
 class Commands(click.Group):
     """A group that looks its commands up in a table, and prints an operator's error in one line."""
 
+    def __init__(self, *args: Any, targets: Targets = COMMANDS, **more: Any) -> None:
+        """``targets`` is the table; all else is click's."""
+        super().__init__(*args, **more)
+        self.targets = targets
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (the signature is click's)
         """The names, in the order of the table: first what a newcomer runs."""
-        return [name for name, (target, _) in COMMANDS.items() if find_spec(target.partition(":")[0])]
+        return [name for name, (target, _) in self.targets.items() if find_spec(target.partition(":")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = self.targets[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands out of the table, with no import."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self.targets[name][1]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the operator must mend ends in one line and code 1."""

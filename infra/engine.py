@@ -18,6 +18,7 @@ from infra.workers import Worker
 Report = Callable[[str], object]
 # What the sinks read is made by stages of its own, for which nothing in the engine waits.
 SINK_WORKER: Final = "projection+order-states"
+ARCHIVE_WORKER: Final = "archive"
 
 
 class EngineError(OperatorError):
@@ -38,11 +39,12 @@ class Engine:
         bootstrap = self.broker.bootstrap if self.broker else settings.kafka_bootstrap
         settings = settings.model_copy(update={"data_folder": folder, "kafka_bootstrap": bootstrap})
         self.sinks = SinkServers(settings, report) if settings.sinks else None
+        self._has_sinks = False  # whether their servers were started
         self.settings = self.sinks.settings if self.sinks else settings
         self._lock = FolderLock(folder)
-        workers = [
-            Worker.parse(text) for text in (*settings.workers, *((SINK_WORKER,) if settings.sinks else ()))
-        ]
+        of_sinks = (SINK_WORKER,) if settings.sinks else ()
+        of_archive = (ARCHIVE_WORKER,) if settings.is_archived else ()
+        workers = [Worker.parse(text) for text in (*settings.workers, *of_sinks, *of_archive)]
         ports = _view_ports(settings.views_port, len(workers))
         self._view_ports = dict(zip((worker.name for worker in workers), ports, strict=True))
         self.supervisor = Supervisor(
@@ -69,8 +71,10 @@ class Engine:
         """Stop."""
         self.stop()
 
-    def start(self, on_jar: OnProgress = lambda *_: None) -> None:
+    def start(self, on_jar: OnProgress = lambda *_: None, *, with_sinks: bool = True) -> None:
         """Start all, and return when every worker is ready: the sinks become so while the engine already trades.
+
+        ``with_sinks=False`` leaves their servers for `start_sinks`; what they are to store waits for them in Kafka.
 
         Raises:
             OperatorError: it did not come up; what was started has been stopped.
@@ -85,9 +89,9 @@ class Engine:
                 self.broker.start(self.settings.start_timeout_s)
             self._report("making the topics")
             topics_admin.ensure(self.settings)
-            if self.sinks:
-                self._report("starting the sinks' servers")
-                self.sinks.start()
+            topics_admin.refuse_to_archive_a_restored_engine(self.settings)
+            if with_sinks:
+                self.start_sinks()
             self._ensure_key()
             self._report("starting the workers")
             self.supervisor.start()
@@ -95,6 +99,18 @@ class Engine:
         except BaseException:
             self.stop()
             raise
+
+    def start_sinks(self) -> None:
+        """Start the sinks' servers, if the settings want any; `step` makes them ready.
+
+        Raises:
+            OperatorError: one of them cannot run here.
+
+        """
+        if self.sinks:
+            self._report("starting the sinks' servers")
+            self.sinks.start()
+            self._has_sinks = True
 
     def step(self) -> None:
         """Look at every process once; a dead broker is started again on its folder, as a dead worker is.
@@ -106,7 +122,7 @@ class Engine:
         if self.broker:
             self._keep_broker(self.broker)
         self.supervisor.step()
-        if self.sinks:
+        if self.sinks and self._has_sinks:
             self.sinks.step()
 
     def run(self) -> None:

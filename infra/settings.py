@@ -32,6 +32,12 @@ Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
 Partitions = Annotated[int, Field(ge=1, le=512)]
 # A topic's name takes no other characters; without dots no two names are one to Kafka's metrics.
 Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+# Without a slash at its end, since paths are joined to it; "" is the folder of `Settings.archive_root`.
+Archive = Annotated[
+    str,
+    Field(pattern=r"^$|^file:///\S|^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/|$)"),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(lambda url: url.rstrip("/"))]
 KafkaConfig = dict[str, str | int | float | bool]
 
@@ -95,6 +101,23 @@ class Settings(BaseSettings):
     """Role that the connectors write to Postgres as: not the owner, whom no trigger stops."""
     sink_postgres_password: SecretStr = SecretStr("")
     """Password of that role."""
+
+    archive: bool = True
+    """Whether all topics are archived for good, with sinks only: Connect carries them into archive_url."""
+    archive_url: Archive = ""
+    """Where the archive is: file:///FOLDER or s3://BUCKET/PREFIX; data_folder/archive unless told."""
+    archive_s3_endpoint: Url | None = None
+    """Address of an S3 server of your own; the one of Amazon's region unless told."""
+    archive_s3_region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    """Region that requests to S3 are signed for."""
+    archive_s3_access_key: str | None = None
+    """Access key for S3; without one, what the machine has: AWS_* variables, ~/.aws, the instance's role."""
+    archive_s3_secret_key: SecretStr | None = None
+    """Secret key for S3."""
+    archive_commit_interval_s: Annotated[int, Field(ge=1, le=3_600)] = 60
+    """Time between two commits of the archive, in seconds; each makes a file for every topic that had records."""
+    archive_hold_after_s: Annotated[int, Field(ge=1, le=604_800)] = 86_400
+    """How far the archive may be behind a topic before nothing of that topic expires in Kafka, in seconds."""
 
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to talk to Kafka: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
@@ -218,7 +241,26 @@ class Settings(BaseSettings):
                 f"{PREFIX}KAFKA_SASL_USERNAME and {PREFIX}KAFKA_SASL_PASSWORD are needed:"
                 f" {PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}"
             )
+        if (self.archive_s3_access_key is None) != (self.archive_s3_secret_key is None):
+            raise ValueError(
+                f"{PREFIX}ARCHIVE_S3_ACCESS_KEY and {PREFIX}ARCHIVE_S3_SECRET_KEY go together: set both or none"
+            )
         return self
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether this engine has an archive: it is carried by the sinks' Connect."""
+        return self.sinks and self.archive
+
+    @property
+    def archive_root(self) -> str:
+        """The archive's address, `file:///...` or `s3://...`, with no slash at its end."""
+        return self.archive_url or f"file://{self.data_folder.absolute() / 'archive'}"
+
+    @property
+    def archive_metadata(self) -> str | None:
+        """Where the metadata files of the archive's table are, which seals name; None without an archive."""
+        return f"{self.archive_root}/archive/raw/metadata" if self.is_archived else None
 
     @property
     def broker_port(self) -> int:

@@ -10,7 +10,7 @@ from confluent_kafka.cimpl import NewTopic
 from infra.errors import OperatorError
 from infra.processes import wait_until
 from infra.settings import Settings
-from schemas.topics import FLAT_TOPICS, TOPICS, PartitionCounts, is_sealed, orders_of
+from schemas.topics import FLAT_TOPICS, RESTORED, TOPICS, PartitionCounts, is_sealed, orders_of
 
 TIMEOUT_S = 20
 # In production a record is acknowledged when two of three brokers have it.
@@ -84,6 +84,20 @@ def ensure(settings: Settings, topics: Iterable[Wanted] | None = None) -> tuple[
         raise TopicError(f"the new topics were not there after {TIMEOUT_S} s: look at the brokers' logs")
     _check(needed, there)
     return made
+
+
+def refuse_to_archive_a_restored_engine(settings: Settings) -> None:
+    """Refuse an archive of a cluster that was restored: it would have the broker's offsets, which are not the records'.
+
+    Raises:
+        TopicError: it was restored, and the settings want an archive; or Kafka does not answer.
+
+    """
+    if settings.is_archived and RESTORED in existing(settings):
+        raise TopicError(
+            f"the engine at {settings.kafka_bootstrap} was restored: its broker counts offsets anew, so an archive of"
+            " it would have other ids, and spoil the one that it came from. Set TRADING_ARCHIVE=false"
+        )
 
 
 def _check(needed: tuple[Wanted, ...], there: dict[str, int]) -> None:

@@ -27,7 +27,7 @@ from agents.stage.death import Death
 from agents.stage.edge import Edge, Gate
 from agents.stage.errors import StageError, StartRefused
 from agents.stage.fold import Stage
-from agents.stage.kafka_world import KafkaWorld, check_topics
+from agents.stage.kafka_world import TIMEOUT_S, KafkaWorld, check_topics
 from agents.stage.outputs import Outputs
 from agents.stage.partitions import Partitions
 from connectors.views.cluster import KafkaCluster
@@ -41,26 +41,28 @@ from infra.workers import FIRST_REPLICA, Worker
 from schemas.topics import FLAT_TOPICS, ORDER_STATES, SEALS, TOPICS, PartitionCounts, orders_of
 from tables.checkpointed.changelog import KafkaChangelog
 from tables.checkpointed.reader import LogReader
+from tables.checkpointed.restored import HalfRestored, read_restoration
 from tables.declared import declare
 
 STAGES: Final = ("control", "intake", "risk", "matching", "settlement", "audit")
 PROJECTIONS: Final = (PROJECTION, ORDER_STATES)  # for databases: nothing in the engine waits for them
 EDGES: Final = ("intake", PROJECTION)
+ARCHIVE: Final = "archive"  # no stage: it looks after the archive (infra/archive/worker.py)
 # By how much (nice): nobody waits for settlement as for the answer to an order, for rows and seals least of all.
-GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10, "audit": 10}
+GIVES_WAY: Final = {"settlement": 5, PROJECTION: 10, ORDER_STATES: 10, "audit": 10, ARCHIVE: 10}
 SWITCH_INTERVAL_S: Final = 0.0005  # the fold's thread waits at most this long for another to yield
 YOUNG_INTERVAL_S: Final = 5.0
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @click.command()
-@click.argument("stages", nargs=-1, required=True, type=click.Choice((*STAGES, *PROJECTIONS)))
+@click.argument("stages", nargs=-1, required=True, type=click.Choice((*STAGES, *PROJECTIONS, ARCHIVE)))
 @click.option("--replica", default="a", show_default=True, help="Which hot replica of the stages this is.")
 @click.option(
     "--worker", "number", default="0", show_default=True, help="Tells workers of one replica apart."
 )
 def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
-    """Run stages in this process until SIGTERM.
+    """Run stages in this process until SIGTERM; or `archive`, which looks after the archive, alone.
 
     It ends by itself, with last words and a code of 70 or more, where going on is not safe.
 
@@ -73,6 +75,11 @@ def worker(*, stages: tuple[str, ...], replica: str, number: str) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     os.nice(min(GIVES_WAY.get(it, 0) for it in stages))
     config = stage_config(settings, replica, number)
+    if ARCHIVE in stages:
+        if len(stages) > 1:
+            raise click.UsageError(f"{ARCHIVE} is no stage: give it a process of its own")
+        asyncio.run(_run_archive(config, settings))
+        return
     words = Worker(stages, replica, number).last_words(settings.data_folder.absolute())
     words.unlink(missing_ok=True)
     run = partial(_run, stages, config, settings, partial(Death, last_words=words))
@@ -113,15 +120,41 @@ def stage_config(settings: Settings, replica: str, number: str) -> StageConfig:
     )
 
 
-async def _run(
-    stages: tuple[str, ...], config: StageConfig, settings: Settings, death: Callable[[str], Death]
-) -> None:
+def where_restored(config: StageConfig) -> StageConfig:
+    """With what the cluster was restored from, if it was; StartRefused after a restore that did not end."""
+    kafka = dict(config.kafka)
+    try:
+        restoration = read_restoration(
+            kafka, lambda: AdminClient(kafka).list_topics(timeout=TIMEOUT_S).topics
+        )
+    except HalfRestored as error:
+        raise StartRefused(str(error)) from error
+    return msgspec.structs.replace(config, restoration=restoration)
+
+
+async def _run_archive(config: StageConfig, settings: Settings) -> None:
+    """Run the chores of the archive; what they import would burden the other workers."""
+    from infra.archive.worker import run
+
+    await run(settings, KafkaCluster(config), _stopped())
+
+
+def _stopped() -> asyncio.Event:
+    """What is set when the process is asked to end."""
     is_done = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, is_done.set)
+    return is_done
+
+
+async def _run(
+    stages: tuple[str, ...], config: StageConfig, settings: Settings, death: Callable[[str], Death]
+) -> None:
+    is_done = _stopped()
     apps = {}
     for name in stages:
         try:
+            config = await asyncio.to_thread(where_restored, config)
             apps[name] = await asyncio.to_thread(make_app, name, config, settings, death(name))
         except StageError as error:
             death(name).die(error)
@@ -219,8 +252,9 @@ def _audit(config: StageConfig, settings: Settings, death: Death) -> StageApp:
         LogReader(kafka),
         AdminClient(kafka),
         partial(sealed, settings),
+        config.offsets,
     )
-    sealer = Sealer(world, signer, death.die)
+    sealer = Sealer(world, signer, death.die, settings.archive_metadata)
     ours = msgspec.structs.replace(
         config,
         kafka=kafka | LEISURELY,

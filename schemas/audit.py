@@ -1,7 +1,7 @@
 """What an auditor reads: who did what to the engine (``audit``), and the seals over the log (``seals``).
 
 Flat records, one type a topic, so that a database takes them as they are. Their keys there are
-``(act_id, outcome)`` of an act and ``(topic, partition, number)`` of a seal.
+``(act_id, outcome)`` of an act and ``seal_hash`` of a seal.
 """
 
 from typing import Literal
@@ -42,7 +42,8 @@ class Seal(Record, frozen=True, gc=False, kw_only=True):
 
     Offsets are both inclusive; ``record_count`` is less than their span where transactions left gaps. The times
     are the least and the greatest that the chain had seen by each end. ``previous`` is the ``seal_hash`` of the
-    seal ``number - 1``, of zeros before number 0. ``agents/rules/audit.py`` says what is hashed and signed.
+    seal ``number - 1``, of zeros before number 0. ``archive`` is where the metadata files of the archive's table lie,
+    None without an archive. ``agents/rules/audit.py`` says what is hashed and signed.
     """
 
     topic: str
@@ -59,6 +60,7 @@ class Seal(Record, frozen=True, gc=False, kw_only=True):
     seal_hash: str
     key_id: str
     signature: str
+    archive: str | None = None
 
 
 class Fingerprints(Record, frozen=True, gc=False, kw_only=True):

@@ -138,6 +138,13 @@ class RiskEvents(Record, frozen=True, gc=False, kw_only=True):
     origin: Origin | None = None
 
 
+class Reconciliations(Record, frozen=True, gc=False, kw_only=True):
+    """What a reconciliation found: on ``risk-events`` too, of an edge, so without an origin."""
+
+    items: tuple[risk_events.ReconciliationEvent, ...]
+    origin: Origin | None = None
+
+
 class DeadLetter(Record, frozen=True, gc=False, kw_only=True):
     """What came from outside and could not be read: its place, why, and its bytes."""
 
@@ -175,4 +182,5 @@ Envelope = (
     | MarketData
     | SettlementEvents
     | RiskEvents
+    | Reconciliations
 )

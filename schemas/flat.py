@@ -8,11 +8,15 @@ again has the same key. A row of state is
 replaced by one of a higher ``version``. What has no value for an event is None; ``schemas.sinks`` has the keys.
 """
 
-from schemas.record import Liquidity, OrderType, Record, Side, TimeInForce
+from schemas.record import Liquidity, OrderType, Record, SelfTradePrevention, Side, TimeInForce
 
 
 class FlatOrderEvent(Record, frozen=True, gc=False, kw_only=True):
-    """What an account was told: its orders, its other commands, its cash. ``event`` is the event's type."""
+    """What an account was told: its orders, its other commands, its cash. ``event`` is the event's type.
+
+    And what it asked: ``PlaceOrder`` has an order's whole terms, which the answers to it do not repeat. Its
+    ``order_id`` is the one that the order gets, if it is the first with its id.
+    """
 
     epoch: int
     origin: str
@@ -49,6 +53,11 @@ class FlatOrderEvent(Record, frozen=True, gc=False, kw_only=True):
     reason_code: int | None = None
     detail: str | None = None
     possible_resend: bool = False
+    display_quantity_lots: int | None = None
+    minimum_quantity_lots: int | None = None
+    post_only: bool | None = None
+    expires_at_ns: int | None = None
+    self_trade_prevention: SelfTradePrevention | None = None
 
 
 class FlatOrderState(Record, frozen=True, gc=False, kw_only=True):

@@ -1,14 +1,15 @@
 """Which table of a database each flat topic fills, and by which key: plain data for whoever writes or compares.
 
 A table has the fields of its record as columns, under the same names. The key of what happened begins with its
-time, since time series are cut by it; the key of a state is what it is the state of.
+time, since time series are cut by it; the key of a state is what it is the state of. Only the acts of `audit`, which
+are few, are no time series: their key is their own.
 """
 
 from typing import Final
 
 import msgspec
 
-from schemas import flat, topics
+from schemas import audit, flat, topics
 from schemas.record import Record
 
 SOURCE: Final = ("epoch", "origin", "partition", "sequence", "item")
@@ -29,6 +30,11 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True):
     key: tuple[str, ...]
     kafka_key: tuple[str, ...]
     is_state: bool = False
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it is cut by time, a day a piece."""
+        return self.key[0] == TIME
 
 
 def _happened(
@@ -58,6 +64,13 @@ SINKS: Final = (
         flat.FlatDeadLetter,
         "source_topic",
         ("epoch", "source_topic", "source_partition", "source_offset"),
+    ),
+    Sink(
+        topic=topics.AUDIT,
+        table="audit",
+        record=audit.Act,
+        key=("act_id", "outcome"),
+        kafka_key=("operator",),
     ),
 )
 BY_TABLE: Final = {sink.table: sink for sink in SINKS}

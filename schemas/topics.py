@@ -42,6 +42,11 @@ AUDIT: Final = "audit"
 SEALS: Final = "seals"
 FINGERPRINTS: Final = "fingerprints"
 
+# Of a restored engine alone (``tables/checkpointed/restored.py``): the topic that says where its records stood before,
+# and the header in which each of them says it too.
+RESTORED: Final = "restored"
+OFFSET_HEADER: Final = "trading-offset"
+
 INBOXES: Final = {
     "control": CONTROL,
     "risk": ACCOUNT_COMMANDS,
@@ -53,6 +58,7 @@ INBOXES: Final = {
 # keeps no state and so may read many topics. The engine and its audit know neither.
 ORDER_STATES_INBOX: Final = ACCOUNT_EVENTS
 PROJECTED: Final = (
+    ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
     CONTROL_EVENTS,
     TRADES,
@@ -168,7 +174,7 @@ TOPICS: Final = (
         _ACCOUNTS,
         (envelopes.AccountCommands, envelopes.Answers),
         "intake, gateways, operators (cash), matching, settlement, control",
-        "risk",
+        "risk, projection",
     ),
     _topic(
         BOOK_COMMANDS,
@@ -204,7 +210,14 @@ TOPICS: Final = (
         "settlement",
         "gateways, projection, audit",
     ),
-    _topic(RISK_EVENTS, "account", _ACCOUNTS, (envelopes.RiskEvents,), "risk", "alerts, projection, audit"),
+    _topic(
+        RISK_EVENTS,
+        "account",
+        _ACCOUNTS,
+        (envelopes.RiskEvents, envelopes.Reconciliations),
+        "risk, `trading reconcile`",
+        "alerts, projection, audit",
+    ),
     _topic(DEAD_LETTERS, "source place", _ONE, (envelopes.DeadLetter,), "intake", "operators"),
     _topic(SKIPS, "place", _ONE, (envelopes.SkippedRecord,), "operators", "every stage", _KEPT),
     _topic(AUDIT, "operator", _ONE, (audit.Act,), "operators, every edge", "sinks, audit", _KEPT),

@@ -29,7 +29,10 @@ class Said(Row, frozen=True, gc=False, array_like=True):
 
 
 class Meta(Row, frozen=True, gc=False, array_like=True):
-    """``next_offset`` is the first inbox record that is not yet in the state; ``now_ns`` engine time."""
+    """``next_offset`` is the first inbox record that is not yet in the state; ``now_ns`` engine time.
+
+    ``restoration`` names the restore that this state came from; none for an engine that was never restored.
+    """
 
     format: int = FORMAT
     next_offset: int = 0
@@ -37,6 +40,7 @@ class Meta(Row, frozen=True, gc=False, array_like=True):
     now_ns: int = 0
     heard: tuple[Heard, ...] = ()
     said: tuple[Said, ...] = ()
+    restoration: str = ""
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(Meta)
@@ -44,8 +48,9 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 def encode_meta(meta: Meta) -> bytes:
-    """META in the form of the changelog."""
-    return _ENCODER.encode(meta)
+    """META in the form of the changelog; without what only a restored engine has, as it always was."""
+    fields = msgspec.structs.astuple(meta)
+    return _ENCODER.encode(fields if meta.restoration else fields[:-1])
 
 
 def decode_meta(value: bytes) -> Meta:

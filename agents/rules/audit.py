@@ -27,7 +27,7 @@ QUIET_MS: Final = 60_000  # of log time behind a segment's minute, until it is c
 FINGERPRINT_BYTES: Final = 4
 NOTHING: Final = bytes(FINGERPRINT_BYTES)
 FIRST: Final = "0" * 64  # stands before the first seal of a chain
-STATED: Final = (  # in this order; a field that Seal gets later needs a new first line of the text
+STATED: Final = (  # in this order; a field that Seal gets later needs a new first line of the text, as `archive` did
     "topic",
     "partition",
     "number",
@@ -89,9 +89,14 @@ def leaf(prefix: bytes, offset: int, timestamp_ms: int, value: bytes | None) -> 
 
 
 def seal_text(seal: Seal) -> bytes:
-    """What a seal states, as text: what its hash and its signature are made of."""
-    lines = (f"{name}={getattr(seal, name)}\n" for name in STATED)
-    return ("trading-seal-1\n" + "".join(lines)).encode()
+    """What a seal states, as text: what its hash and its signature are made of.
+
+    One that names an archive states it, last and under a first line of its own; the others are as they always were.
+    """
+    lines = "".join(f"{name}={getattr(seal, name)}\n" for name in STATED)
+    if seal.archive is None:
+        return f"trading-seal-1\n{lines}".encode()
+    return f"trading-seal-2\n{lines}archive={seal.archive}\n".encode()
 
 
 class Segment:
@@ -134,9 +139,20 @@ class Segment:
 class Chain:
     """The seals of one topic-partition, as far as they have come: the last one, and the segment behind it."""
 
-    def __init__(self, topic: str, partition: int, start: int, last: Seal | None, signer: Signer) -> None:
-        """Goes on behind ``last``, or at ``start`` where there is none, or where the log begins later than that."""
-        self.topic, self.partition, self.last = topic, partition, last
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        last: Seal | None,
+        signer: Signer,
+        archive: str | None = None,
+    ) -> None:
+        """Goes on behind ``last``, or at ``start`` where there is none, or where the log begins later than that.
+
+        Each seal names the place of the ``archive``.
+        """
+        self.topic, self.partition, self.last, self._archive = topic, partition, last, archive
         self._signer, self._prefix = signer, leaf_prefix(topic, partition)
         self._covers_from = start if last is None else max(start, last.last_offset + 1)
         self._now_ms = 0 if last is None else last.last_timestamp_ms
@@ -194,6 +210,7 @@ class Chain:
             seal_hash="",
             key_id="",
             signature="",
+            archive=self._archive,
         )
         self.last, self.segment = _signed(draft, self._signer), None
         self._covers_from = segment.last_offset + 1

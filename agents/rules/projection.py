@@ -1,7 +1,8 @@
 """What each item on a topic of lists becomes on the flat topics (``schemas.flat``): no state, one item at a time.
 
 A flat record goes to the same partition as its source. What control tells every partition is taken from
-partition 0 alone. What is placed nowhere is named in ``of_account_event``: it is a copy, or the clock.
+partition 0 alone. What is placed nowhere is named in ``of_account_event``: it is a copy, or the clock. Of what
+accounts ask only new orders are placed, since the answers do not repeat their terms.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from schemas import control_events, events, flat, risk_events, settlement_events, topics
+from schemas.commands import PlaceOrder
 from schemas.control_events import (
     AccountDefined,
     CommandApplied,
@@ -19,11 +21,12 @@ from schemas.control_events import (
     LimitsChanged,
     RulesActivated,
 )
-from schemas.envelopes import AccountEventItem, ControlEventItem, DeadLetter
+from schemas.envelopes import AccountCommandItem, AccountEventItem, ControlEventItem, DeadLetter
 from schemas.events import CommandRefused, LevelChanged, MarkChanged, Trade
+from schemas.ids import place_id
 from schemas.record import Record
 from schemas.reference import Account, Instrument, Limits
-from schemas.risk_events import RiskEvent
+from schemas.risk_events import ReconciliationEvent, RiskEvent
 from schemas.settlement_events import SettlementEvent
 
 EDGE: Final = "edge"  # the origin of a record that bears none
@@ -54,6 +57,13 @@ def version_at(sequence: int, item: int) -> int:
     """The version of a state that an item of a record makes: 42 bits and 20."""
     assert 0 <= item < 1 << ITEM_BITS, f"item {item} of a record has no version"
     return sequence << ITEM_BITS | item
+
+
+def of_account_command(item: AccountCommandItem, source: Source) -> Iterator[Flat]:
+    """An order as it was asked for, under the id that it gets (an edge's ``sequence`` is its offset)."""
+    if isinstance(item, PlaceOrder):
+        order_id = place_id(source.partition, source.sequence, source.item)
+        yield topics.ORDER_EVENTS, _placed(flat.FlatOrderEvent, item, source, order_id=order_id)
 
 
 def of_account_event(item: AccountEventItem, source: Source) -> Iterator[Flat]:
@@ -144,11 +154,14 @@ def of_settlement_event(item: SettlementEvent, source: Source) -> Iterator[Flat]
             assert_never(item)
 
 
-def of_risk_event(item: RiskEvent, source: Source) -> Iterator[Flat]:
-    """Margin."""
+def of_risk_event(item: RiskEvent | ReconciliationEvent, source: Source) -> Iterator[Flat]:
+    """Margin, and breaks: of those the id is the command's, whom it is against the reason, the rest the detail."""
     match item:
         case risk_events.MarginDeficit() | risk_events.MarginRestored():
             yield topics.RISK_EVENTS_FLAT, _placed(flat.FlatRiskEvent, item, source)
+        case risk_events.BreakFound() | risk_events.BreakClosed():
+            names = {"command_id": item.break_id, "reason": item.against}
+            yield topics.RISK_EVENTS_FLAT, _placed(flat.FlatRiskEvent, item, source, **names)
         case _:
             assert_never(item)
 
@@ -170,6 +183,7 @@ def of_dead_letter(letter: DeadLetter, epoch: int) -> Flat:
 
 
 BY_TOPIC: Final[dict[str, Callable[[Any, Source], Iterator[Flat]]]] = {
+    topics.ACCOUNT_COMMANDS: of_account_command,
     topics.ACCOUNT_EVENTS: of_account_event,
     topics.CONTROL_EVENTS: of_control_event,
     topics.TRADES: of_trade,

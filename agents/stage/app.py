@@ -22,6 +22,7 @@ from agents.stage.fetch import Batch, FetchThread
 from agents.stage.membership import former_self, leave
 from schemas.topics import INBOXES
 from tables.checkpointed.faust_table import CheckpointedTable, CheckpointedTables
+from tables.checkpointed.restored import broker_of, original_of
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,9 @@ class StageApp(faust.App):
         if self.config.driver == "thread":
             kafka = {"client.id": f"{self.conf.id}-{self.config.worker}", **self.config.kafka}
             pace_s = 0.0 if self.stage in INBOXES else self.config.edge_pace_s
-            self._fetcher_thread = FetchThread(kafka, self.stage, fold.fun, self.death.die, pace_s)
+            self._fetcher_thread = FetchThread(
+                kafka, self.stage, fold.fun, self.death.die, pace_s, self.config.offsets
+            )
         else:
             fold.on_error = self._on_agent_error
         return fold
@@ -119,12 +122,16 @@ class StageApp(faust.App):
         return {} if self._taking is None else await self._taking
 
     def committed(self, places: Iterable[TP]) -> Mapping[TP, int]:
-        """Where the group says that each partition goes on, 0 where it never said; waits, off the loop."""
-        return asyncio.run_coroutine_threadsafe(self._committed(places), self.loop).result()
+        """Where the group says that each partition goes on, its start where it never said; waits, off the loop."""
+        asked = asyncio.run_coroutine_threadsafe(self._committed(places), self.loop)
+        offsets = self.config.offsets
+        return {tp: original_of(offsets, tp, it) for tp, it in asked.result().items()}
 
     def commit_places(self, positions: Mapping[TP, int]) -> None:
         """Stores places in the group; waits, off the loop. Fenced if this worker is no longer a member."""
-        future = asyncio.run_coroutine_threadsafe(self.consumer._commit(positions), self.loop)  # noqa: SLF001
+        offsets = self.config.offsets
+        places = {tp: broker_of(offsets, tp, it) for tp, it in positions.items()}
+        future = asyncio.run_coroutine_threadsafe(self.consumer._commit(places), self.loop)  # noqa: SLF001
         if not future.result():
             raise Fenced("the group did not take the offsets: this worker is no longer a member")
 

@@ -1,11 +1,13 @@
 """How one stage of one worker is run; infra makes it from the settings."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from schemas.topics import ORDERS, PROJECTED, SEALS, PartitionCounts, inbox_of, orders_of
+from tables.checkpointed.restored import NOWHERE, Offsets, Restoration
 
 KafkaConfig = dict[str, str | int | float | bool]
 
@@ -14,7 +16,8 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``kafka`` is librdkafka's, for any client; ``worker`` tells workers of one stage and replica apart.
 
     ``driver`` says who iterates the agent: ``thread``, the thread that fetches, or ``agent``, Faust's own
-    stream on the event loop. The rest is what its name says, the unit behind it.
+    stream on the event loop. ``restoration`` is what the cluster was restored from. The rest is what its name says,
+    the unit behind it.
     """
 
     env: str
@@ -35,6 +38,12 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[str, ...] = ()
     epoch: int = 1
     views_url: str = ""
+    restoration: Restoration | None = None
+
+    @property
+    def offsets(self) -> Mapping[tuple[str, int], Offsets]:
+        """Where the original offsets of restored partitions lie."""
+        return NOWHERE if self.restoration is None else self.restoration.offsets
 
     def app_id(self, stage: str) -> str:
         """Names the group, the changelog, the transactional ids and the state folder (design, rule 9)."""

@@ -15,6 +15,7 @@ from faust.types import TP, ConsumerMessage
 
 from agents.stage.fetch import Batch
 from agents.stage.fold import InboxRecord
+from tables.checkpointed.restored import broker_of, original_of
 
 
 class BatchConsumer(AioKafkaConsumer):
@@ -30,7 +31,8 @@ class BatchConsumer(AioKafkaConsumer):
         """Faust asks where to go on from once an assignment is complete; the partitions' owner knows."""
         positions: Mapping[TP, int] = await self.app.taken()
         if self.app.config.driver == "agent":
-            await self._thread.seek_wait(positions)
+            offsets = self.app.config.offsets
+            await self._thread.seek_wait({tp: broker_of(offsets, tp, it) for tp, it in positions.items()})
         return positions
 
     async def pause_fetching(self, partitions: set[TP]) -> None:
@@ -53,7 +55,10 @@ class BatchConsumer(AioKafkaConsumer):
         return {tp: [records] for tp, records in fetched.items() if records}
 
     def _to_message(self, tp: TP, records: Any) -> ConsumerMessage:
-        inbox_records = [InboxRecord(r.offset, r.timestamp, r.key, r.value) for r in records]
+        offsets = self.app.config.offsets
+        inbox_records = [
+            InboxRecord(original_of(offsets, tp, r.offset), r.timestamp, r.key, r.value) for r in records
+        ]
         batch = Batch(tp.topic, tp.partition, inbox_records)
         last = records[-1]
         return ConsumerMessage(

@@ -15,6 +15,7 @@ from faust.types import TP
 
 from agents.stage.errors import StageError, StartRefused
 from agents.stage.fold import InboxRecord
+from tables.checkpointed.restored import NOWHERE, Displaced, Offsets, broker_of
 
 POLL_S: Final = 0.05  # how long a change of assignment or a stop may wait for an idle inbox
 BATCH_RECORDS: Final = 500
@@ -52,8 +53,12 @@ class FetchThread(threading.Thread):
         body: Body,
         on_death: Callable[[Exception], None],
         pace_s: float = 0.0,
+        offsets: Mapping[tuple[str, int], Offsets] = NOWHERE,
     ) -> None:
-        """Fetches nothing before the first ``assign``; two batches begin at least ``pace_s`` apart."""
+        """Fetches nothing before the first ``assign``; two batches begin at least ``pace_s`` apart.
+
+        ``offsets`` tells of partitions that were restored; all that comes and goes here is by original offsets.
+        """
         super().__init__(name=f"fetch-{stage}", daemon=True)
         self._config = {
             "group.id": f"fetch-{stage}",  # librdkafka wants one; this consumer joins none
@@ -66,7 +71,7 @@ class FetchThread(threading.Thread):
             "check.crcs": True,
             **config,
         }
-        self._body, self._on_death, self._pace_s = body, on_death, pace_s
+        self._body, self._on_death, self._pace_s, self._offsets = body, on_death, pace_s, offsets
         self._wanted: dict[TP, int] = {}
         self._is_wanted_new = threading.Event()
         self._is_done = threading.Event()
@@ -107,7 +112,7 @@ class FetchThread(threading.Thread):
                 if (wait_s := next_at_s - time.monotonic()) > 0:  # what comes meanwhile travels together
                     time.sleep(wait_s)
                 next_at_s = time.monotonic() + self._pace_s
-                for batch in _by_partition([first, *consumer.consume(BATCH_RECORDS - 1, 0)]):
+                for batch in _by_partition([first, *consumer.consume(BATCH_RECORDS - 1, 0)], self._offsets):
                     body.send(batch)
         finally:
             body.close()
@@ -116,20 +121,35 @@ class FetchThread(threading.Thread):
     def _reassign(self, consumer: Consumer) -> None:
         self._is_wanted_new.clear()
         wanted = sorted(self._wanted.items())
-        consumer.assign([TopicPartition(tp.topic, tp.partition, offset) for tp, offset in wanted])
+        consumer.assign(
+            [
+                TopicPartition(tp.topic, tp.partition, broker_of(self._offsets, tp, offset))
+                for tp, offset in wanted
+            ]
+        )
 
 
-def _by_partition(messages: list[Message]) -> list[Batch]:
+def _by_partition(messages: list[Message], offsets: Mapping[tuple[str, int], Offsets]) -> list[Batch]:
     batches: dict[tuple[Any, Any], list[InboxRecord]] = {}
     for message in messages:
         error = message.error()
         if error is not None:
             _check(error, message)
             continue
-        place: Any = message.offset()  # None is for messages that were produced
+        place: Any = _offset(message, offsets) if offsets else message.offset()
         record = InboxRecord(place, message.timestamp()[1], message.key(), message.value())
         batches.setdefault((message.topic(), message.partition()), []).append(record)
     return [Batch(*tp, records) for tp, records in batches.items()]
+
+
+def _offset(message: Message, offsets: Mapping[tuple[str, int], Offsets]) -> Any:
+    """The original offset, in a restored engine; in any other no header is looked at."""
+    place: Any = message.topic(), message.partition()
+    moved = offsets.get(place)
+    try:
+        return message.offset() if moved is None else moved.checked(message)
+    except Displaced as error:
+        raise StartRefused(str(error), partition=place[1], offset=message.offset()) from error
 
 
 def _check(error: KafkaError, message: Message) -> None:

@@ -23,7 +23,10 @@ from tables.section import Change, Section, Tables
 
 
 class InboxRecord(NamedTuple):
-    """A record as it was fetched; the timestamp is the broker's or the producer's, in milliseconds."""
+    """A record as it was fetched; the timestamp is the broker's or the producer's, in milliseconds.
+
+    Its offset is the one at which it was first written: in a restored engine not the broker's.
+    """
 
     offset: int
     timestamp_ms: int
@@ -105,6 +108,7 @@ class Fold:
         self.next_offset = 0
         self.now_ns = 0
         self.rules_version = FIRST_RULES
+        self.restoration = ""
         self.repeats_dropped = 0
         self.items_applied = 0
         self.tally: Counter[type | str] = Counter()  # what was said, and refusals by reason too
@@ -143,6 +147,7 @@ class Fold:
         """Rebuilds what is derived, from the rows that were loaded."""
         meta = self._meta or Meta()
         self.next_offset, self.now_ns, self.rules_version = meta.next_offset, meta.now_ns, meta.rules_version
+        self.restoration = meta.restoration
         self._heard = {(it.stage, it.partition): (it.sequence, it.chain) for it in meta.heard}
         self._said = {(it.channel, it.partition): (it.sequence, it.chain) for it in meta.said}
         self._activate(self.rules_version)
@@ -176,6 +181,7 @@ class Fold:
             now_ns=self.now_ns,
             heard=tuple(Heard(*key, *value) for key, value in sorted(self._heard.items())),
             said=tuple(Said(*key, *value) for key, value in sorted(self._said.items())),
+            restoration=self.restoration,
         )
         return Checkpoint(self.tables.take_dirty(), self._meta)
 

@@ -14,10 +14,11 @@ from agents.stage.outputs import Outputs
 from agents.stage.recovery import TOMBSTONES_KEPT_NS, Inbox
 from schemas import codec
 from schemas.maximums import RECORD_BYTES
-from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS, Topic, orders_of
+from schemas.topics import BY_NAME, CHANNELS, SKIPS, TOPICS, Topic, inbox_of, orders_of
 from tables.checkpointed.changelog import KafkaChangelog, ensure_changelog
-from tables.checkpointed.ports import Changelog
+from tables.checkpointed.ports import Bounds, Changelog
 from tables.checkpointed.reader import LogReader
+from tables.checkpointed.restored import original_of
 from tables.checkpointed.rocks import RocksStore
 
 TIMEOUT_S: Final = 30.0
@@ -43,20 +44,7 @@ class KafkaWorld:
     def prepare(self) -> None:
         """Checks the topics and makes the changelog; StartRefused where they do not fit."""
         check_topics(self._kafka, self._config, (*TOPICS, *map(orders_of, self._config.clients)))
-        inbox = BY_NAME[self._stage.inbox]
-        ensure_changelog(
-            self._kafka,
-            NewTopic(
-                self._config.changelog(self._stage.name),
-                self._config.counts.of(inbox),
-                self._config.replication_factor,
-                config={
-                    "cleanup.policy": "compact",
-                    "delete.retention.ms": str(TOMBSTONES_KEPT_NS // 10**6),
-                    "max.message.bytes": str(RECORD_BYTES),
-                },
-            ),
-        )
+        ensure_changelog(self._kafka, changelog_topic(self._config, self._stage.name))
 
     def changelog(self, partition: int) -> Changelog:
         """This replica's changelog partition; its transactional id outlives this process."""
@@ -85,8 +73,11 @@ class KafkaWorld:
 
     def inbox(self, partition: int) -> Inbox:
         """The inbox, and whether this origin has spoken."""
+        restoration = self._config.restoration
         return Inbox(
-            partial(self._reader.bounds, self._stage.inbox, partition), partial(self._has_spoken, partition)
+            partial(self._bounds, partition),
+            partial(self._has_spoken, partition),
+            "" if restoration is None else restoration.id,
         )
 
     def skips(self, partition: int) -> frozenset[tuple[int, int | None]]:
@@ -103,6 +94,11 @@ class KafkaWorld:
     def _changelog(self, topic: str, partition: int) -> Changelog:
         return KafkaChangelog(self._kafka, self._reader, topic, partition)
 
+    def _bounds(self, partition: int) -> Bounds:
+        place = self._stage.inbox, partition
+        ends = self._reader.bounds(*place)
+        return Bounds(*(original_of(self._config.offsets, place, end) for end in ends))
+
     def _has_spoken(self, partition: int) -> bool:
         """Reads what this stage says to until a record of this origin is found: at a first start only."""
         own = (self._stage.name, partition)
@@ -115,6 +111,20 @@ class KafkaWorld:
                     if origin is not None and (origin.stage, origin.partition) == own:
                         return True
         return False
+
+
+def changelog_topic(config: StageConfig, stage: str) -> NewTopic:
+    """The changelog of a stage's replica, as it is made."""
+    return NewTopic(
+        config.changelog(stage),
+        config.counts.of(BY_NAME[inbox_of(stage)]),
+        config.replication_factor,
+        config={
+            "cleanup.policy": "compact",
+            "delete.retention.ms": str(TOMBSTONES_KEPT_NS // 10**6),
+            "max.message.bytes": str(RECORD_BYTES),
+        },
+    )
 
 
 def check_topics(kafka: dict[str, Any], config: StageConfig, topics: Iterable[Topic]) -> None:

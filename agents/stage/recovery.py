@@ -38,10 +38,14 @@ class Recovered(NamedTuple):
 
 
 class Inbox(NamedTuple):
-    """What recovery must know of the world: the inbox's bounds, and whether this origin has spoken."""
+    """What recovery must know of the world: the inbox's bounds, and whether this origin has spoken.
+
+    ``restoration`` names the restore that the inbox came from, if it came from one.
+    """
 
     bounds: Callable[[], Bounds]
     has_spoken: Callable[[], bool]
+    restoration: str = ""
 
 
 class Keeper(msgspec.Struct):
@@ -81,6 +85,7 @@ def recover(
         deque(_read(fold, peer, peer.bounds().start, wanted), maxlen=0)
         fold.tables.mark_all()
     fold.begin()
+    _check_restoration(fold, inbox)
     _check_place(fold, inbox)  # (e)
     return Recovered(fold, bounds.end, unstored, is_first=is_first)
 
@@ -109,6 +114,19 @@ def _read(fold: Fold, changelog: Changelog, begin: int, wanted: Callable[[], boo
         yield key, value
         if not count % RECORDS_A_LOOK and not wanted():
             raise Abandoned
+
+
+def _check_restoration(fold: Fold, inbox: Inbox) -> None:
+    """A state may only go on over the log that it was restored with: another's offsets mean other records."""
+    if not fold.has_meta:
+        fold.restoration = inbox.restoration
+    if fold.restoration != inbox.restoration:
+        of = f"restore {fold.restoration}" if fold.restoration else "an engine that was never restored"
+        there = f"is of restore {inbox.restoration}" if inbox.restoration else "has no topic `restored`"
+        raise StartRefused(
+            f"{fold.stage.name} {fold.partition} has the state of {of}, and this cluster {there}: they do not"
+            " belong together. Put the cluster back as it was restored, or restore anew"
+        )
 
 
 def _check_place(fold: Fold, inbox: Inbox) -> None:

@@ -28,6 +28,12 @@ CREATE TABLE IF NOT EXISTS trading.migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 """
+# The archive's catalogue: its tables are its library's, which makes them itself, so no migration knows them.
+CATALOGUE: Final = "iceberg"
+_CATALOGUE: Final = f"""
+CREATE SCHEMA IF NOT EXISTS {CATALOGUE};
+GRANT USAGE, CREATE ON SCHEMA {CATALOGUE} TO {WRITER};
+"""
 _HAS_TIMESCALE: Final = """
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
     AND position('timescaledb' IN current_setting('shared_preload_libraries')) > 0
@@ -108,6 +114,7 @@ async def migrate(
         standing = await status(connection, folder)
         for file in standing.pending:
             await _apply(connection, file, standing.variant)
+        await connection.execute(_CATALOGUE)
         for role in writers:
             await _let_write(connection, role)
     return standing.pending

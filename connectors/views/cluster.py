@@ -16,6 +16,7 @@ from faust.types import TP
 
 from agents.stage.config import StageConfig
 from schemas.topics import INBOXES
+from tables.checkpointed.restored import original_of
 
 FRESH_S: Final = 1.0
 TIMEOUT_S: Final = 2.0
@@ -63,7 +64,9 @@ class KafkaCluster:
         except KafkaException:
             return {}
         return {
-            TP(place.topic, place.partition): answer.offset
+            TP(place.topic, place.partition): original_of(
+                self._config.offsets, (place.topic, place.partition), answer.offset
+            )
             for place, answer in zip(futures, answers, strict=True)
         }
 

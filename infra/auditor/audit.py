@@ -7,7 +7,7 @@ from infra.auditor.agreement import Agreement, Levels
 from infra.auditor.commands import Commands
 from infra.auditor.cut import Cut
 from infra.auditor.ledger import Ledger
-from infra.auditor.log import Log, Place, side_by_side
+from infra.auditor.log import AuditError, Log, LogRecord, Place, side_by_side
 from infra.auditor.orders import Orders, Trades
 from infra.auditor.origins import NOTHING, Lane, Origins
 from infra.auditor.report import Report, found_by
@@ -40,13 +40,23 @@ _PARTIAL: Final = "money is not checked: retention has deleted the log's start"
 
 
 def skipped(log: Log) -> Skipped:
-    """Everything that `trading skip` ever wrote."""
+    """Everything that `trading skip` ever wrote; AuditError where somebody else wrote there."""
     place = SKIPS, 0
-    found = (codec.decode(record.value) for record in log.read(place, log.bounds(place)) if record.value)
-    return frozenset(
-        (it.stage, it.partition, it.offset, it.index)
-        for it in found
-        if isinstance(it, envelopes.SkippedRecord)
+    found = (_skip(record) for record in log.read(place, log.bounds(place)))
+    return frozenset((it.stage, it.partition, it.offset, it.index) for it in found)
+
+
+def _skip(record: LogRecord) -> envelopes.SkippedRecord:
+    try:
+        found: Any = codec.decode(record.value or b"")
+    except codec.DecodeError as error:
+        found = error
+    if isinstance(found, envelopes.SkippedRecord):
+        return found
+    what = found if isinstance(found, codec.DecodeError) else f"it is a {type(found).__name__}"
+    raise AuditError(
+        f"{SKIPS} 0 at {record.offset} is no skip ({what}), and with it there no stage starts: find out who wrote it"
+        " (only `trading skip` may), and delete the topic's records up to it"
     )
 
 

@@ -8,6 +8,16 @@ from typing import Any, Final, NamedTuple, Protocol
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.errors import OperatorError
+from schemas.topics import RESTORED
+from tables.checkpointed.restored import (
+    NOWHERE,
+    Displaced,
+    HalfRestored,
+    Offsets,
+    Restoration,
+    original_of,
+    understood,
+)
 
 Place = tuple[str, int]
 """A topic and a partition of it."""
@@ -25,7 +35,10 @@ class AuditError(OperatorError):
 
 
 class LogRecord(NamedTuple):
-    """A record as it was fetched; the timestamp is the broker's or the producer's, in milliseconds."""
+    """A record as it was fetched; the timestamp is the broker's or the producer's, in milliseconds.
+
+    Its offset is the one at which it was first written: in a restored engine not the broker's.
+    """
 
     offset: int
     timestamp_ms: int
@@ -49,9 +62,11 @@ class Log(Protocol):
 class KafkaLog:
     """A log on Kafka, read by one consumer in chunks: as many places side by side as one likes."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        """``config`` is librdkafka's, for any client."""
+    def __init__(self, config: Mapping[str, Any], *, as_stored: bool = False) -> None:
+        """``config`` is librdkafka's, for any client; ``as_stored``: by the broker's offsets, as Connect has them."""
         self._at: tuple[Place, int] | None = None  # what is fetched now, and from where it goes on
+        self._restoration: Restoration | None = None
+        self._is_known = as_stored
         self._consumer = Consumer(
             {
                 **config,
@@ -80,11 +95,56 @@ class KafkaLog:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=TIMEOUT_S)
         except KafkaException as error:
             raise AuditError(f"{place[0]} {place[1]}: {error.args[0].str()}") from error
-        return low, high
+        return original_of(self.offsets, place, low), original_of(self.offsets, place, high)
+
+    def first_since(self, place: Place, timestamp_ms: int) -> int:
+        """The offset of the first record that is not older; the one behind the last where all are."""
+        asked = TopicPartition(*place, timestamp_ms)
+        try:
+            (found,) = self._consumer.offsets_for_times([asked], timeout=TIMEOUT_S)
+        except KafkaException as error:
+            raise AuditError(f"{place[0]} {place[1]}: {error.args[0].str()}") from error
+        return self.bounds(place)[1] if found.offset < 0 else original_of(self.offsets, place, found.offset)
 
     def read(self, place: Place, span: Span) -> Iterator[LogRecord]:
         """The records of a span, a chunk at a time; AuditError when the broker does not give them."""
-        begin, end = span
+        if span[0] >= span[1]:
+            return
+        moved = self.offsets.get(place)
+        if moved is None:
+            yield from self._read(place, *span)
+            return
+        try:
+            begin, end = map(moved.broker, span)
+        except Displaced as error:
+            raise AuditError(f"{place[0]} {place[1]}: {error}") from error
+        for record in self._read(place, begin, end):
+            yield record._replace(offset=moved.original(record.offset))
+
+    @property
+    def offsets(self) -> Mapping[Place, Offsets]:
+        """Where the original offsets of restored partitions lie; AuditError after a restore that did not end."""
+        restoration = self.restoration
+        return NOWHERE if restoration is None else restoration.offsets
+
+    @property
+    def restoration(self) -> Restoration | None:
+        """What the cluster was restored from; AuditError as `offsets`."""
+        if not self._is_known:
+            self._is_known = True  # `restored` itself was not
+            self._restoration = self._read_restoration()
+        return self._restoration
+
+    def _read_restoration(self) -> Restoration | None:
+        place = RESTORED, 0
+        if RESTORED not in self.topics():
+            return None
+        try:
+            return understood(it.value for it in self._read(place, *self.bounds(place)))
+        except HalfRestored as error:
+            raise AuditError(str(error)) from error
+
+    def _read(self, place: Place, begin: int, end: int) -> Iterator[LogRecord]:
         while begin < end:
             records, begin = self._fetch(place, begin, end)
             yield from records

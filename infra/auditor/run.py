@@ -1,11 +1,12 @@
 """One audit of an engine on Kafka, as the command and the chaos tests run it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from infra.auditor.agreement import Entries
 from infra.auditor.audit import Audit, skips_by_stage
-from infra.auditor.cut import find_cut
+from infra.auditor.cut import StagePlace, find_cut
 from infra.auditor.log import AuditError, KafkaLog
 from infra.auditor.refold import refold_all
 from infra.auditor.report import Report
@@ -17,6 +18,8 @@ from infra.topics_admin import existing, wanted
 from schemas.topics import PartitionCounts
 
 Show = Callable[[str, int, int], object]
+FoldStart = Callable[[str], Mapping[StagePlace, Entries]]
+"""From the name of the restore that the engine came from (none: ""), each partition's committed rows at some time."""
 
 
 def run(
@@ -27,9 +30,13 @@ def run(
     start: Path | None = None,
     save: Path | None = None,
     views_url: str | None = None,
+    fold_from: FoldStart | None = None,
     progress: Show = lambda *_: None,
 ) -> Report:
-    """Audits the engine that the settings name; AuditError where that cannot be done."""
+    """Audits the engine that the settings name; AuditError where that cannot be done.
+
+    ``fold_from`` gives the states that folds go on from, where the inboxes have lost their start.
+    """
     counts = PartitionCounts(settings.account_partitions, settings.book_partitions)
     snapshot = None if start is None else Snapshot.load(start)
     _check_topics(settings)
@@ -46,7 +53,7 @@ def run(
                 audit.lanes,
                 report,
                 skips=skips_by_stage(log),
-                start={} if snapshot is None else snapshot.entries(),
+                start=_fold_start(log, snapshot, fold_from),
                 progress=lambda name: progress(f"folding {name}", 0, 0),
             )
         if views_url is not None:
@@ -66,6 +73,14 @@ def run_sinks(settings: Settings, timeout_s: float = 30.0) -> Report:
     report = Report()
     asyncio.run(compare_sinks(settings, report, timeout_s))
     return report
+
+
+def _fold_start(
+    log: KafkaLog, snapshot: Snapshot | None, fold_from: FoldStart | None
+) -> Mapping[StagePlace, Entries]:
+    if fold_from is not None:
+        return fold_from("" if log.restoration is None else log.restoration.id)
+    return {} if snapshot is None else snapshot.entries()
 
 
 def _check_topics(settings: Settings) -> None:

@@ -24,6 +24,7 @@ from schemas import codec
 from schemas.maximums import NANOSECONDS_PER_DAY
 from schemas.sinks import SINKS, TIME, VERSION, Sink
 from schemas.topics import ACCOUNT_EVENTS, BY_NAME, ORDER_STATES, PROJECTED, PartitionCounts
+from tables.checkpointed.restored import original_of
 
 NAMED_MAX: Final = 10_000  # of one table's breaches
 POLL_S: Final = 0.2
@@ -50,6 +51,7 @@ class Expected:
         self.sink = sink
         self.rows: dict[Key, Told] = {}
         self.contradictions: list[Key] = []
+        self.unreadable: list[str] = []
         self.complete_since_ns = 0  # before it, the topic may have had more than it still has
         self._places = [(sink.topic, partition) for partition in range(partitions)]
         self._next: dict[Place, int] = {}
@@ -66,9 +68,9 @@ class Expected:
 
     def originals(self, log: Log, keys: set[Key]) -> dict[Key, dict[str, Any]]:
         """The records of some rows, read anew; of a state the last."""
-        self._next.clear()  # from the start
+        again = Expected(self.sink, len(self._places))
         found: dict[Key, dict[str, Any]] = {}
-        for record in self._records(log):
+        for record in again._records(log):
             values = msgspec.structs.asdict(record)
             key, told = tell(self.sink, values)
             if key in keys and told == self.rows[key]:
@@ -84,7 +86,10 @@ class Expected:
                 if is_first:
                     since_ns = record.timestamp_ms * 10**6
                     self.complete_since_ns, is_first = max(self.complete_since_ns, since_ns), False
-                yield codec.decode(record.value)
+                try:
+                    yield codec.decode(record.value or b"")
+                except codec.DecodeError as error:
+                    self.unreadable.append(f"{place[0]} {place[1]} at {record.offset}: {error}")
             self._next[place] = end
 
 
@@ -141,7 +146,7 @@ def await_projection(
     ends = {place: log.bounds(place)[1] for place in places}
     admin = AdminClient(settings.kafka())
     while True:
-        done = _committed(admin, f"{settings.env}-projection-a", places)
+        done = _projected(admin, settings.env, places, log)
         states = _order_states(log, settings.env, counts)
         behind = {
             f"projection, {topic} {number}": (done.get((topic, number), 0), end)
@@ -159,10 +164,21 @@ def await_projection(
         tally.expect(at >= end, f"{name}: read to {at} of {end}; does its worker run?")
 
 
-def _committed(admin: AdminClient, group: str, places: list[Place]) -> dict[Place, int]:
+def _projected(admin: AdminClient, env: str, places: list[Place], log: KafkaLog) -> dict[Place, int]:
+    """How far the projection is, of the replica that is furthest: what one has projected need no other."""
+    groups = [it.group_id for it in admin.list_consumer_groups().result().valid]
+    furthest: dict[Place, int] = {}
+    for group in (it for it in groups if it.startswith(f"{env}-projection-")):
+        for place, offset in _committed(admin, group, places, log).items():
+            furthest[place] = max(furthest.get(place, 0), offset)
+    return furthest
+
+
+def _committed(admin: AdminClient, group: str, places: list[Place], log: KafkaLog) -> dict[Place, int]:
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
     answer = admin.list_consumer_group_offsets([asked])[group].result()
-    return {(it.topic, it.partition): it.offset for it in answer.topic_partitions or ()}
+    done = {(it.topic, it.partition): it.offset for it in answer.topic_partitions or () if it.offset >= 0}
+    return {place: original_of(log.offsets, place, offset) for place, offset in done.items()}
 
 
 def _order_states(log: Log, env: str, counts: PartitionCounts) -> dict[int, int]:
@@ -219,6 +235,8 @@ async def compare(connection: Any, expected: Expected, kept_since_ns: int) -> Di
 def _tell(tally: Tally, expected: Expected, found: Differences, log: Log) -> None:
     sink = expected.sink
     tally.count += found.compared
+    for text in expected.unreadable:
+        tally.breach(text)
     for key in expected.contradictions:
         tally.breach(f"{name_of(sink, key)}: the topic says two things of it")
     for key in found.missing:

@@ -54,7 +54,8 @@ def scratch(**overrides: object) -> Iterator[tuple[Settings, EmbeddedBroker]]:
     A partition each, unless the settings say so: on one machine more of them only make more records.
     """
     with tempfile.TemporaryDirectory(prefix="trading-bench-") as folder:
-        known = Settings.load(data_folder=Path(folder), views_port=0, sinks=False, **overrides)
+        Path(folder).chmod(0o755)  # whoever Postgres runs as has to come in
+        known = Settings.load(data_folder=Path(folder), views_port=0, **{"sinks": False, **overrides})
         counts = {"account_partitions", "book_partitions"} - known.model_fields_set
         settings = known.model_copy(update=dict.fromkeys(counts, 1))
         broker = EmbeddedBroker(

@@ -11,16 +11,30 @@ from prometheus_client.parser import text_string_to_metric_families
 
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-_USER_TIME, _SYSTEM_TIME = 11, 12  # places after the command's name, see proc_pid_stat(5)
+_PARENT, _USER_TIME, _SYSTEM_TIME, _REAPED_TIME = (
+    1,
+    11,
+    12,
+    14,
+)  # places after the command's name, see proc_pid_stat(5)
 
 Buckets = dict[float, float]
 """How many batches took at most so many seconds, by upper bound."""
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU time that a process has used, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) / _TICKS_A_SECOND
+    """The CPU time of a process and its living children, and of those that it has seen end, in seconds."""
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(folder.name) == pid:
+            total += sum(map(int, fields[_USER_TIME : _REAPED_TIME + 1]))
+        elif int(fields[_PARENT]) == pid:
+            total += int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])
+    return total / _TICKS_A_SECOND
 
 
 def resident_bytes(pid: int) -> int:
@@ -29,7 +43,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_of(pids: Mapping[str, int | None]) -> dict[str, float]:
-    """The CPU time of each named process that runs."""
+    """The CPU time of each named process that runs, and of its children: Postgres has one for each connection."""
     return {name: cpu_s(pid) for name, pid in pids.items() if pid is not None}
 
 

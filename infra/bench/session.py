@@ -157,9 +157,19 @@ class Session:
         """As fast as the engine goes, from ``orders`` to settled positions."""
         return sustained(partial(self._make, topic=ORDERS), seconds, FIRST_RATE, self._pids())
 
+    def flood(self, orders: int) -> int:
+        """Sends about so many orders as fast as they are answered; how many it were."""
+        return _settle(self._make(topic=ORDERS, count=int(orders / ORDERS_A_COMMAND)), {}).orders
+
     def _pids(self) -> Pids:
-        supervisor = self._engine.supervisor
-        return {name: supervisor.pid(name) for name in supervisor.states()} | {"broker": self._broker.pid}
+        return pids_of(self._engine, self._broker)
+
+
+def pids_of(engine: Engine, broker: EmbeddedBroker) -> Pids:
+    """The engine's processes, those of its sinks' servers and the broker."""
+    supervisor, sinks = engine.supervisor, engine.sinks
+    servers = {name: sinks.pid(name) for name in sinks.states()} if sinks else {}
+    return {name: supervisor.pid(name) for name in supervisor.states()} | servers | {"broker": broker.pid}
 
 
 @contextmanager

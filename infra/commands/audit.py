@@ -3,28 +3,42 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from connectors.views.reference import moment
 from infra.acts import acting
 from infra.auditor.log import Log, Place
+from infra.commands.archived import archive_option, settings_at
 from infra.commands.kafka import engine_log
 from infra.commands.shown import shown
+from infra.commands.verification import bar, print_verification
 from infra.errors import OperatorError
 from infra.sealing import keys
+from infra.sealing.chains import Keys
 from infra.sealing.findings import Verification
+from infra.sealing.verify import Progress, chosen
+from infra.sealing.verify import verify as verify_log
 from infra.settings import Settings
 from infra.topics_admin import sealed
 from infra.trail import Step, trail_of_account, trail_of_order, trail_of_trade
 
-SOURCES: Final[dict[str, Callable[[Settings], AbstractContextManager[Log]]]] = {"kafka": engine_log}
-"""Where records come from: whatever gives a `Log`."""
+
+def _archive(settings: Settings) -> AbstractContextManager[Log]:
+    from infra.archive.log import archive_log
+
+    return archive_log(settings)
+
+
+SOURCES: Final[dict[str, Callable[[Settings], AbstractContextManager[Log]]]] = {
+    "kafka": engine_log,
+    "archive": _archive,
+}
+"""Where records come from: whatever gives a `Log`. The archive needs its bucket alone."""
 NS_PER_MS: Final = 10**6
 _from = click.option(
     "--from",
@@ -79,6 +93,7 @@ def keygen(*, rotate: bool, as_json: bool) -> None:
 
 @audit.command()
 @_from
+@archive_option
 @click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="Only this topic; may be repeated.")
 @click.option(
     "--public-key",
@@ -95,15 +110,25 @@ def keygen(*, rotate: bool, as_json: bool) -> None:
     show_default=True,
     help="Longest log time, in seconds, that a record may be without a seal.",
 )
+@click.option(
+    "--behind-max",
+    "behind_max_s",
+    type=click.IntRange(min=0),
+    default=600,
+    show_default=True,
+    help="Longest log time, in seconds, that the archive may be behind the seals.",
+)
 @_as_json
 @click.pass_context
 def verify(
     context: click.Context,
     *,
     source: str,
+    archive_url: str | None,
     topics: tuple[str, ...],
     files: tuple[Path, ...],
     unsealed_max_s: int,
+    behind_max_s: int,
     as_json: bool,
 ) -> None:
     """Check every seal, and every record that is still there against its seal.
@@ -115,36 +140,40 @@ def verify(
     Example:
       trading audit verify --topic trades --json
     """  # noqa: D301
-    from infra.sealing.verify import verify as verify_log
-
-    settings = Settings.load()
+    settings = settings_at(archive_url)
     trusted = keys.trusted(settings, files)
-    with SOURCES[source](settings) as log, _bar(Console(stderr=True)) as progress:
-        places = _places(settings, log, topics)
-        begun_s = time.monotonic()
-        found = verify_log(
-            log,
-            trusted,
-            places,
-            now_ms=time.time_ns() // NS_PER_MS,
-            unsealed_max_ms=unsealed_max_s * 1000,
-            progress=progress,
-        )
-        took_s = time.monotonic() - begun_s
+    begun_s = time.monotonic()
+    with bar(Console(stderr=True)) as progress:
+        if source == "archive":
+            found = _verify_archive(
+                settings, trusted, topics, (unsealed_max_s * 1000, behind_max_s * 1000), progress
+            )
+        else:
+            found = _verify_log(settings, trusted, topics, unsealed_max_s * 1000, progress)
+    took_s = time.monotonic() - begun_s
     if as_json:
         click.echo(json.dumps(found.as_json() | {"seconds": round(took_s, 3)}))
     else:
-        _print(found, took_s)
+        print_verification(found, took_s)
     context.exit(1 if found.count else 0)
 
 
 @audit.command()
 @_from
+@archive_option
 @click.option("--order", metavar="ID", help="An order's id, or ACCOUNT/CLIENT_ORDER_ID.")
 @click.option("--account", metavar="ACCOUNT", help="An account.")
 @click.option("--trade", type=click.IntRange(min=0), metavar="ID", help="A trade's id.")
 @_as_json
-def trail(*, source: str, order: str | None, account: str | None, trade: int | None, as_json: bool) -> None:
+def trail(
+    *,
+    source: str,
+    archive_url: str | None,
+    order: str | None,
+    account: str | None,
+    trade: int | None,
+    as_json: bool,
+) -> None:
     """Tell all that the log says of one order, account or trade, in its order, each with its place.
 
     A place is topic/partition/offset/index of the item in its record; behind it stands the seal that covers it.
@@ -157,9 +186,9 @@ def trail(*, source: str, order: str | None, account: str | None, trade: int | N
     """  # noqa: D301
     if sum(it is not None for it in (order, account, trade)) != 1:
         raise OperatorError("name one of --order, --account and --trade")
-    settings = Settings.load()
+    settings = settings_at(archive_url)
     with SOURCES[source](settings) as log:
-        places = _places(settings, log, ())
+        places = _sealed(source, settings, log)
         if order is not None:
             steps = trail_of_order(log, places, _order(order))
         elif account is not None:
@@ -174,6 +203,44 @@ def trail(*, source: str, order: str | None, account: str | None, trade: int | N
         click.echo(line)
 
 
+def _verify_log(
+    settings: Settings, trusted: Keys, topics: tuple[str, ...], unsealed_max_ms: int, progress: Progress
+) -> Verification:
+    with engine_log(settings) as log:
+        return verify_log(
+            log,
+            trusted,
+            chosen(sealed(settings, log.topics()), topics),
+            now_ms=time.time_ns() // NS_PER_MS,
+            unsealed_max_ms=unsealed_max_ms,
+            restored_from={place: moved.runs[0][1] for place, moved in log.offsets.items()},
+            progress=progress,
+        )
+
+
+def _verify_archive(
+    settings: Settings,
+    trusted: Keys,
+    topics: tuple[str, ...],
+    times_ms: tuple[int, int],
+    progress: Progress,
+) -> Verification:
+    from infra.archive.bucket import Bucket
+    from infra.archive.proof import verify_archive
+
+    unsealed_max_ms, behind_max_ms = times_ms
+    _, found = verify_archive(
+        Bucket.of(settings),
+        trusted,
+        settings,
+        topics=topics,
+        unsealed_max_ms=unsealed_max_ms,
+        behind_max_ms=behind_max_ms,
+        progress=progress,
+    )
+    return found
+
+
 def _order(text: str) -> int | tuple[str, str]:
     account, slash, client_order_id = text.partition("/")
     if slash:
@@ -183,11 +250,12 @@ def _order(text: str) -> int | tuple[str, str]:
     return int(text)
 
 
-def _places(settings: Settings, log: Log, topics: tuple[str, ...]) -> list[Place]:
-    every = sealed(settings, log.topics())
-    if unknown := set(topics) - {topic for topic, _ in every}:
-        raise OperatorError(f"{', '.join(sorted(unknown))}: no such topic is sealed")
-    return [place for place in every if not topics or place[0] in topics]
+def _sealed(source: str, settings: Settings, log: Log) -> list[Place]:
+    if source == "kafka":
+        return list(sealed(settings, log.topics()))
+    from infra.archive.proof import sealed_places
+
+    return sealed_places(settings, log)
 
 
 def _lines(steps: Sequence[Step]) -> Iterator[str]:
@@ -222,27 +290,3 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _fields(item: Any) -> dict[str, Any]:
     return {name: it for name, it in shown(item).items() if name != "type" and it not in (None, "", False)}
-
-
-def _print(found: Verification, took_s: float) -> None:
-    table = Table("topic", "partition", "seals", "expired", "records", "sealed to", "unsealed", "findings")
-    for _, it in sorted(found.places.items()):
-        to = moment(it.sealed_to_ms * NS_PER_MS)[:19] if it.seals else "-"
-        counts = (it.partition, it.seals, it.expired_seals, it.records_checked)
-        table.add_row(it.topic, *map(str, counts), to, str(it.unsealed_records), str(it.findings))
-    Console().print(table)
-    for finding in found.findings:
-        click.echo(finding.line())
-    if (more := found.count - len(found.findings)) > 0:
-        click.echo(f"and {more} more")
-    records = sum(it.records_checked for it in found.places.values())
-    size_mb = sum(it.bytes_checked for it in found.places.values()) / 1e6
-    click.echo(f"{records:,} records, {size_mb:,.1f} MB in {took_s:.1f} s")
-    click.echo(f"{found.count} findings" if found.count else "Every seal holds.")
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Says on a terminal what is being read."""
-    with console.status("reading the seals") as status:
-        yield lambda what, done, total: status.update(f"{what} ({done + 1} of {total})")

@@ -11,10 +11,10 @@ from infra.settings import Settings
 
 
 @contextmanager
-def engine_log(settings: Settings) -> Iterator[KafkaLog]:
-    """Open the engine's topics for reading; raises as `connected`."""
+def engine_log(settings: Settings, *, as_stored: bool = False) -> Iterator[KafkaLog]:
+    """Open the engine's topics for reading; raises as `connected`. `as_stored` is a KafkaLog's."""
     with connected(settings) as kafka:
-        log = KafkaLog(kafka)
+        log = KafkaLog(kafka, as_stored=as_stored)
         try:
             yield log
         finally:

@@ -41,14 +41,20 @@ def apply(*, folder: Path | None, as_json: bool) -> None:
     """Let Connect have the connectors; idempotent.
 
     Their files name addresses and secrets by variables, which Connect's workers need in their environment:
-    TRADING_SINK_REGISTRY_URL, TRADING_SINK_POSTGRES_URL, _USER and _PASSWORD.
+    TRADING_SINK_REGISTRY_URL, TRADING_SINK_POSTGRES_URL, _USER and _PASSWORD, and the archive's (infra/README.md).
+    The archive's connector is left out, or removed, where the settings want no archive.
 
     \b
     Example:
       TRADING_CONNECT_URL=http://connect1:8083 trading sinks apply
     """  # noqa: D301
-    with Connect(Settings.load().connect_url) as connect:
-        done = connectors.apply(connect, connectors.templates(folder))
+    settings = Settings.load()
+    if line := connectors.prepare(settings):
+        click.echo(line, err=True)
+    with Connect(settings.connect_url) as connect:
+        done = connectors.apply(
+            connect, connectors.templates(folder) if folder else connectors.wanted(settings)
+        )
     if as_json:
         click.echo(json.dumps(done))
         return
@@ -69,7 +75,7 @@ def status(*, as_json: bool) -> None:
       trading sinks status --json | jq '.connectors[] | select(.stopped)'
     """  # noqa: D301
     settings = Settings.load()
-    with engine_log(settings) as log, Connect(settings.connect_url) as connect:
+    with engine_log(settings, as_stored=True) as log, Connect(settings.connect_url) as connect:
         found = standings(connect, log)
     if as_json:
         click.echo(json.dumps({"connect": settings.connect_url, "connectors": msgspec.to_builtins(found)}))
@@ -113,7 +119,7 @@ def skip(*, connector: str, topic: str, partition: int, offset: int, note: str, 
       trading sinks skip postgres-trades trades-flat 2 4711 --note "NUL in a client's text, ticket 12"
     """  # noqa: D301
     settings = Settings.load()
-    with engine_log(settings) as log, Connect(settings.connect_url) as connect:
+    with engine_log(settings, as_stored=True) as log, Connect(settings.connect_url) as connect:
         record = in_words(skip_record(connect, log, settings, connector, (topic, partition), offset, note))
     if as_json:
         place = {"connector": connector, "topic": topic, "partition": partition, "offset": offset}

@@ -19,7 +19,7 @@ from rich.table import Table
 from connectors.decimals import Grid
 from connectors.views.reference import moment
 from infra.auditor.cut import changelogs, last_checkpoint
-from infra.auditor.log import Log
+from infra.auditor.log import KafkaLog, Log
 from infra.cluster import CONNECT_TIMEOUT_S, connected, counts_of
 from infra.commands.in_force import latest_tables
 from infra.commands.kafka import engine_log
@@ -30,6 +30,7 @@ from schemas import codec
 from schemas.envelopes import Trades
 from schemas.events import Trade
 from schemas.topics import BY_NAME, INBOXES, ORDERS, TRADES, orders_of, topic_named
+from tables.checkpointed.restored import original_of
 
 _GROUP_TIMEOUT_S: Final = CONNECT_TIMEOUT_S
 _LATE_S: Final = 5.0  # ten checkpoints at the default interval
@@ -110,12 +111,12 @@ def _stages(log: Log, admin: AdminClient, settings: Settings) -> Iterator[Row]:
                 )
 
 
-def _intake(log: Log, admin: AdminClient, settings: Settings) -> Iterator[Row]:
+def _intake(log: KafkaLog, admin: AdminClient, settings: Settings) -> Iterator[Row]:
     """An edge's place is what its group committed."""
     prefix = f"{settings.env}-{_EDGE}-"
     groups = admin.list_consumer_groups(request_timeout=_GROUP_TIMEOUT_S).result().valid
     for group in sorted(it.group_id for it in groups if it.group_id.startswith(prefix)):
-        committed = _committed(admin, group)
+        committed = _committed(admin, group, log)
         for topic in (ORDERS, *(orders_of(client).name for client in settings.clients)):
             workers = _workers(admin, group, topic)
             for partition, end in enumerate(_ends(log, topic, settings)):
@@ -156,11 +157,15 @@ def _workers(admin: AdminClient, group: str, topic: str) -> dict[int, str]:
     }
 
 
-def _committed(admin: AdminClient, group: str) -> dict[tuple[str, int], int]:
+def _committed(admin: AdminClient, group: str, log: KafkaLog) -> dict[tuple[str, int], int]:
     asked = ConsumerGroupTopicPartitions(group)
     answer = admin.list_consumer_group_offsets([asked], request_timeout=_GROUP_TIMEOUT_S)[group].result()
     places: list[TopicPartition] = answer.topic_partitions
-    return {(it.topic, it.partition): it.offset for it in places if it.offset >= 0}
+    return {
+        (it.topic, it.partition): original_of(log.offsets, (it.topic, it.partition), it.offset)
+        for it in places
+        if it.offset >= 0
+    }
 
 
 def _last_trade(log: Log, settings: Settings) -> dict[str, Any] | None:

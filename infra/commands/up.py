@@ -30,7 +30,7 @@ def up(*, left_out: tuple[str, ...], as_json: bool) -> None:
     \b
     Example:
       TRADING_DATA_FOLDER=/var/lib/trading trading up
-      trading up --without sinks       # a broker and the stages alone: 260 MB less to download
+      trading up --without sinks       # a broker and the stages alone: 320 MB less to download
     """  # noqa: D301
     console = Console(stderr=as_json, log_path=False)
     settings = Settings.load(**({"sinks": False} if "sinks" in left_out else {}))

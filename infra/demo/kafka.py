@@ -21,6 +21,7 @@ from schemas.topics import ACCOUNT_COMMANDS, BY_NAME, CONTROL, ORDERS, Partition
 _MESSAGES_PER_READ: Final = 500
 _log = getLogger("librdkafka")  # the embedded broker keeps it silent: what matters comes as an error
 _FLUSH_TIMEOUT_S: Final = 30
+_TIMEOUT_S: Final = 10
 
 
 class DemoError(OperatorError):
@@ -118,6 +119,18 @@ class Tap:
             assert partition is not None, "a message has a place"
             record = cast("Envelope", codec.decode(value or b""))
             self._collector.take(topic, partition, record, time.monotonic_ns())
+
+    def ends(self) -> list[TopicPartition]:
+        """Where each partition ends now."""
+        return [
+            TopicPartition(it.topic, it.partition, self._consumer.get_watermark_offsets(it, _TIMEOUT_S)[1])
+            for it in self._consumer.assignment()
+        ]
+
+    def has_read(self, ends: list[TopicPartition]) -> bool:
+        """Whether the collector has all up to these places; where nothing was read yet, a position is below zero."""
+        positions = self._consumer.position(ends)
+        return all(max(at.offset, 0) >= end.offset for at, end in zip(positions, ends, strict=True))
 
     def close(self) -> None:
         """Leave Kafka."""

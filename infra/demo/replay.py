@@ -79,6 +79,10 @@ class Replay:
         self.end_ns = time.monotonic_ns()
         self._wait("settlement of fills", self._is_settled)
         self._wait("every stage back from its kill", lambda: self._killer.step(commands))
+        ends = (
+            self._tap.ends()
+        )  # answers and market data are topics of their own: one may be read before the other
+        self._wait("all that was said", lambda: self._tap.has_read(ends))
 
     def kills(self) -> list[StageKill]:
         """Each kill, with the repeats that its stage made in all; one without any was followed by another."""

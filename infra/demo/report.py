@@ -1,6 +1,7 @@
 """What the demo found, for a reader: tables, the checks one by one, and what the exit code is made of."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -54,6 +55,25 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     outside_cash_minor: int
 
 
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
+    """Ten seconds of the session's trades, as Postgres sums them; ``average`` is their price by volume, in USD."""
+
+    since: str
+    trades: int
+    volume: Decimal
+    notional: Decimal
+    average: Decimal
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sinks keep; ``took_s`` is from the start of their servers, after the session, until they had it."""
+
+    took_s: float
+    slices: Sequence[Slice]
+    checks: Sequence[Check]
+    reports: str
+
+
 class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     """All that the report says."""
 
@@ -71,12 +91,13 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     kills: Sequence[StageKill]
     gaps: int
     further: Sequence[Check]
+    proof: Proof | None
     views: Sequence[str]
     picture: str
 
 
 def checks(result: DemoResult) -> tuple[Check, ...]:
-    """Every invariant of the demo, and then what the views and the auditor found."""
+    """Every invariant of the demo, and then what the views, the auditor and the sinks' proof found."""
     trades, refusals, money = result.trades, result.refusals, result.money
     unlike = len(trades.unlike_plain_book)
     return (
@@ -139,6 +160,7 @@ def checks(result: DemoResult) -> tuple[Check, ...]:
             f"{sum(row.recorded == row.engine for row in result.book)} of {len(result.book)}",
         ),
         *result.further,
+        *(result.proof.checks if result.proof else ()),
     )
 
 
@@ -155,10 +177,15 @@ def print_report(result: DemoResult, console: Console) -> int:
     _differences(console, "Recorded, not made", result.trades.missing)
     _differences(console, "Made, not recorded", result.trades.made_up)
     console.print(escape(CAVEAT), "", soft_wrap=True)
-    console.print(_kills(result), "", _money(result.money), "", _checks(found), "")
+    console.print(_kills(result), "", _money(result.money), "")
+    if result.proof:
+        console.print(_slices(result.proof), "")
+    console.print(_checks(found), "")
     for view in result.views:
         console.print(f"View     {escape(view)}", soft_wrap=True)
     console.print(f"Picture  {escape(result.picture)}", soft_wrap=True)
+    if result.proof:
+        console.print(f"Report   {escape(result.proof.reports)}", soft_wrap=True)
     broken = sum(not check.holds for check in found)
     console.print(
         f"[bold red]{broken} of {len(found)} checks do not hold[/]"
@@ -269,6 +296,19 @@ def _money(money: Money) -> Table:
     table.add_row("fees of the house", _usd(money.house_cash_minor))
     table.add_row("clearing", _usd(money.clearing_cash_minor))
     table.add_row("the world outside", _usd(money.outside_cash_minor))
+    return table
+
+
+def _slices(proof: Proof) -> Table:
+    table = _table("The trades, summed by SQL in Postgres", "from (UTC)", "trades", "BTC", "USD", "average")
+    for it in proof.slices:
+        table.add_row(
+            it.since, f"{it.trades:,}", f"{it.volume:.8f}", f"{it.notional:,.2f}", f"{it.average:,.2f}"
+        )
+    table.caption = (
+        f"Rows and archive had all of it {proof.took_s:.0f} s after their servers' start, behind the session"
+    )
+    table.caption_justify = "left"
     return table
 
 

@@ -2,7 +2,9 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Final
 
 from rich.console import Console
@@ -17,14 +19,17 @@ from infra.demo.killer import STAGES
 from infra.demo.latency import over_all, over_time
 from infra.demo.picture import Kill, PictureData, TradePoint, draw
 from infra.demo.plain_book import Fill
+from infra.demo.proof import prove
 from infra.demo.replay import Replay
-from infra.demo.report import Check, DemoResult, print_report
+from infra.demo.report import Check, DemoResult, Proof, print_report
 from infra.demo.session import Session
 from infra.engine import Engine
 from infra.processes import FolderLock
 from infra.settings import Settings
 from schemas.commands import PlaceOrder
+from schemas.events import Trade
 
+ARCHIVE_COMMIT_S: Final = 5  # its last commit is waited for
 _NS_PER_MINUTE: Final = 60_000_000_000
 _NS_PER_S: Final = 1_000_000_000
 _BOOK_DEPTH: Final = 10
@@ -44,17 +49,26 @@ def run(settings: Settings, session: Session, console: Console, *, rate: int, ke
     try:
         with until_interrupted():
             with jar_bar(console) as on_jar:
-                engine.start(on_jar)
+                engine.start(on_jar, with_sinks=False)
             code = print_report(_play(engine, session, console, rate), console)
             if keep:
-                console.print(
-                    f"The engine stays up: Kafka {engine.settings.kafka_bootstrap}. Ctrl-C stops it."
-                )
+                console.print(f"The engine stays up, Ctrl-C stops it. {_addresses(engine)}", soft_wrap=True)
                 engine.run()
     finally:
         with uninterrupted():
             engine.stop()
     return code
+
+
+def _addresses(engine: Engine) -> str:
+    """Where its servers are; in an environment so, the other commands of `trading` find this engine."""
+    settings, sinks = engine.settings, engine.sinks
+    addresses = {"Kafka": settings.kafka_bootstrap} | (sinks.addresses if sinks else {})
+    told = ", ".join(f"{name} {address}" for name, address in addresses.items())
+    return (
+        f"{told}. For other commands: export TRADING_DATA_FOLDER={settings.data_folder}"
+        f" TRADING_ACCOUNT_PARTITIONS={settings.account_partitions} TRADING_BOOK_PARTITIONS={settings.book_partitions}"
+    )
 
 
 def fresh(settings: Settings) -> Settings:
@@ -67,7 +81,10 @@ def fresh(settings: Settings) -> Settings:
     folder = settings.data_folder.absolute() / "demo"
     lock = FolderLock(folder).acquire()
     for child in folder.iterdir():
-        if child.is_dir():
+        if child.is_symlink():  # Postgres, where its user may not enter the demo's folder
+            shutil.rmtree(child.resolve(), ignore_errors=True)
+            child.unlink()
+        elif child.is_dir():
             shutil.rmtree(child)
     lock.release()
     return settings.model_copy(
@@ -75,8 +92,8 @@ def fresh(settings: Settings) -> Settings:
             "data_folder": folder,
             "account_partitions": 1,
             "book_partitions": 1,
-            "workers": STAGES,  # each alone, as each is killed
-            "sinks": False,  # nothing here looks at a database
+            "workers": (*STAGES, "audit"),  # each alone, as each stage is killed
+            "archive_commit_interval_s": ARCHIVE_COMMIT_S,
         }
     )
 
@@ -96,11 +113,24 @@ def _play(engine: Engine, session: Session, console: Console, rate: int) -> Demo
             replay.run()
         finally:
             replay.close()
-    console.log("auditing all topics")
-    return _result(engine, session, replay)
+    return _result(engine, session, replay, console)
 
 
-def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
+def _checked(
+    engine: Engine, trades: Sequence[Trade], views_url: str, console: Console
+) -> tuple[list[Check], Proof | None]:
+    """What the auditor finds, on a core of its own, and meanwhile what the sinks keep."""
+    settings = engine.settings
+    with ProcessPoolExecutor(1, get_context("spawn")) as other_core:
+        console.log("auditing all topics")
+        audit = other_core.submit(_audit, settings, views_url)
+        proof = None
+        if engine.sinks:
+            proof = prove(engine, trades, settings.start_timeout_s, console.log, other_core)
+        return audit.result(), proof
+
+
+def _result(engine: Engine, session: Session, replay: Replay, console: Console) -> DemoResult:
     collector = replay.collector
     samples = replay.samples()
     trades = compare_trades(session, collector.trades, collector.refusals)
@@ -118,6 +148,7 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         ),
         path,
     )
+    audit, proof = _checked(engine, collector.trades, address, console)
     return DemoResult(
         rows=session.rows,
         commands=len(session.commands),
@@ -134,19 +165,23 @@ def _result(engine: Engine, session: Session, replay: Replay) -> DemoResult:
         gaps=collector.gaps.total(),
         further=[
             Check("the live book is what market data told", viewed == told, f"{_BOOK_DEPTH} levels a side"),
-            *_audit(engine.settings, address),
+            *audit,
         ],
+        proof=proof,
         views=views.worth_a_look(address, ACCOUNT_NAMES[0]),
         picture=str(path),
     )
 
 
-def _audit(settings: Settings, views_url: str) -> Iterator[Check]:
+def _audit(settings: Settings, views_url: str) -> list[Check]:
     """Every line of the auditor, as `trading check` gives them."""
+    found: list[Check] = []
     for tally in auditor.run(settings, views_url=views_url):
         seen = f"{tally.breaches:,} of {tally.count:,} break it" if tally.breaches else f"{tally.count:,}"
         notes = (*tally.examples, tally.note) if tally.breaches else (tally.note,)
-        yield Check(f"audit: {tally.name}", not tally.breaches, "; ".join((seen, *filter(None, notes))))
+        text = "; ".join((seen, *filter(None, notes)))
+        found.append(Check(f"audit: {tally.name}", not tally.breaches, text))
+    return found
 
 
 def _points(session: Session, trades: TradeComparison) -> dict[str, list[TradePoint]]:

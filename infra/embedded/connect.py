@@ -16,7 +16,9 @@ from infra.processes import LOOPBACK
 from infra.supervisor import Program, answers
 
 # Folders of jars.lock; each is a plugin, with a class loader of its own.
-PLUGINS: Final = ("connect/apicurio-converter", "connect/debezium-jdbc")
+PLUGINS: Final = ("connect/apicurio-converter", "connect/debezium-jdbc", "connect/iceberg")
+
+VARIABLES: Final = "TRADING_SINK_[A-Z0-9_]*"  # what connectors may ask of the environment
 
 
 class ConnectError(OperatorError):
@@ -66,6 +68,8 @@ class EmbeddedConnect:
                 str(program),
                 *flags(self._heap_mb),
                 *quiet_slf4j(),
+                # Of the file systems that Hadoop brings it would tell, with a trace, which of them cannot run here.
+                "-Dorg.slf4j.simpleLogger.log.org.apache.hadoop.fs.FileSystem=error",
                 "org.apache.kafka.connect.cli.ConnectDistributed",
                 str(file),
             ),
@@ -88,7 +92,7 @@ value.converter=org.apache.kafka.connect.converters.ByteArrayConverter
 # Addresses and secrets stay out of the connectors' files; only names of ours may be asked for.
 config.providers=env
 config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider
-config.providers.env.param.allowlist.pattern=TRADING_SINK_[A-Z_]*
+config.providers.env.param.allowlist.pattern={VARIABLES}
 config.storage.topic={group}-configs
 offset.storage.topic={group}-offsets
 status.storage.topic={group}-status

@@ -35,6 +35,7 @@ _SETTINGS: Final = {
     "shared_buffers": "64MB",
     "max_connections": "60",
     "max_wal_size": "512MB",
+    "track_commit_timestamp": "on",  # pg_xact_commit_timestamp(xmin) tells when a row came
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -27,6 +27,12 @@ def read_chains(
     return {place: check_chain(place, seals, keys, found) for place, seals in stated.items()}
 
 
+def stated_places(log: Log) -> set[Place]:
+    """The topic-partitions that seals speak of, whether there are records of them or not."""
+    decoded = (_decoded(record, Verification()) for record in log.read(JOURNAL, log.bounds(JOURNAL)))
+    return {(seal.topic, seal.partition) for seal in decoded if seal is not None}
+
+
 def check_chain(place: Place, stated: Iterable[Seal], keys: Keys, found: Verification) -> list[Seal]:
     """Gives the genuine seals of one chain, in the order of their numbers; ``stated`` is in that of the log."""
     genuine: dict[int, Seal] = {}

@@ -18,6 +18,11 @@ Kind = Literal[
     "forked_chain",  # two seals of one number
     "broken_chain",  # a seal does not follow from the one before it
     "never_sealed",  # records were deleted before they were sealed
+    "unarchived",  # sealed records that the archive should have by now
+    "conflicting",  # the archive has two different records of one place
+    "unreadable",  # a file of the archive is gone or damaged
+    "gap",  # the archive has no record at offsets that nothing explains
+    "unlike_kafka",  # the archive does not have what Kafka still has there
     "unsealed",  # records are older than a seal may take, and have none
 ]
 SHOWN_MAX: Final = 1_000  # of a place's findings; the count tells the rest
@@ -41,12 +46,16 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlaceReport(msgspec.Struct):
-    """What was looked at in a topic-partition; ``expired_seals`` are those whose records retention has deleted."""
+    """What was looked at in a topic-partition; ``expired_seals`` are those whose records retention has deleted.
+
+    ``ahead_seals`` are those whose records an archive does not have yet.
+    """
 
     topic: str
     partition: int
     seals: int = 0
     expired_seals: int = 0
+    ahead_seals: int = 0
     records_checked: int = 0
     bytes_checked: int = 0
     sealed_to: int = -1

@@ -129,6 +129,13 @@ def trusted(settings: Settings, files: Iterable[Path] = ()) -> Mapping[str, Publ
     return {key.key_id: key for key in keys}
 
 
+def keep(folder: Path, trusted: Iterable[PublicKey]) -> None:
+    """Write public keys into a folder, `KEYID.pub` each, so that what they sealed can be proved there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key in trusted:
+        (folder / f"{key.key_id}.pub").write_bytes(_pem(key.key))
+
+
 def _private(pem: bytes, where: str) -> PrivateKey:
     try:
         key = load_pem_private_key(pem, None)

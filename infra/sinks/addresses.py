@@ -70,6 +70,22 @@ def connector_environment(settings: Settings) -> dict[str, str]:
         "TRADING_SINK_POSTGRES_URL": f"jdbc:postgresql://{place.hostname}:{place.port or POSTGRES_PORT}{place.path}",
         "TRADING_SINK_POSTGRES_USER": settings.sink_postgres_user,
         "TRADING_SINK_POSTGRES_PASSWORD": settings.sink_postgres_password.get_secret_value(),
+        "TRADING_SINK_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        **_archive(settings),
+    }
+
+
+def _archive(settings: Settings) -> dict[str, str]:
+    """Where the archive is. Without keys Amazon's client looks for what the machine has."""
+    secret, region = settings.archive_s3_secret_key, settings.archive_s3_region
+    return {
+        "TRADING_SINK_ARCHIVE_URL": settings.archive_root,
+        "TRADING_SINK_ARCHIVE_COMMIT_MS": str(settings.archive_commit_interval_s * 1000),
+        "TRADING_SINK_ARCHIVE_S3_ENDPOINT": settings.archive_s3_endpoint
+        or f"https://s3.{region}.amazonaws.com",
+        "TRADING_SINK_ARCHIVE_S3_REGION": region,
+        "TRADING_SINK_ARCHIVE_S3_ACCESS_KEY": settings.archive_s3_access_key or "",
+        "TRADING_SINK_ARCHIVE_S3_SECRET_KEY": secret.get_secret_value() if secret else "",
     }
 
 

@@ -16,10 +16,11 @@ from infra.auditor.log import Place, Span
 from infra.errors import OperatorError
 from infra.processes import wait_until
 from infra.sinks.connect import Config, Connect, Places
+from infra.sinks.connectors import takes_any_record
+from infra.sinks.probes import PROBE, remove
 
 TIMEOUT_S: Final = 120
 PROBES_AT_ONCE: Final = 4  # each is a task with its connections to the database
-PROBE: Final = "probe-of-"
 _TAKEN: Final = "consumer.override.max.poll.records"
 _TAKEN_BY_DEFAULT: Final = "500"
 
@@ -71,6 +72,11 @@ def locate(
     if is_in_start(failure):
         raise _at_no_record(name, failure)
     config = connect.config(name)
+    if takes_any_record(config):
+        raise NotLocatedError(
+            f"connector {name} failed at no record, it stores any ({reason(failure)}): mend where it stores them, then"
+            f" `trading sinks restart {name}`"
+        )
     if config.get("insert.mode") != "upsert":
         raise NotLocatedError(
             f"connector {name} does not upsert: to take its records again would double them. Its log names the"
@@ -136,9 +142,7 @@ def _running(connect: Connect, name: str, config: Config, places: Places) -> Ite
         connect.resume(probe)
         yield probe
     finally:
-        connect.stop(probe)
-        connect.forget(probe)
-        connect.delete(probe)
+        remove(connect, probe)
 
 
 def _failed(connect: Connect, name: str, probe: _Probe) -> FailedRecord | None:

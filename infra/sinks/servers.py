@@ -17,7 +17,8 @@ from infra.settings import Settings
 from infra.sinks import connectors, registry
 from infra.sinks.addresses import check_ports, connector_environment, port_of, postgres, with_ports
 from infra.sinks.connect import Connect
-from infra.sinks.locate import PROBE, is_in_start, reason
+from infra.sinks.locate import is_in_start, reason
+from infra.sinks.probes import PROBE
 from infra.supervisor import Program, State, Supervisor
 
 REGISTRY: Final = "registry"
@@ -26,6 +27,7 @@ CONNECT: Final = "connect"
 RETRY_S: Final = 5.0
 LOOK_EVERY_S: Final = 5.0
 SAME_FAILURE_S: Final = 600.0
+GIVES_WAY: Final = 10  # nice, as the worker of the projection is: nobody waits for a row as for an answer
 MAINTAIN_EVERY_S: Final = 6 * 3600.0  # partitions are made for the days to come
 
 
@@ -61,12 +63,14 @@ class SinkServers:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where each server is, without secrets."""
+        """Where each server is, and the archive, without secrets."""
         place = postgres(self.settings)
+        archive = {"archive": self.settings.archive_root} if self.settings.is_archived else {}
         return {
             "schema registry": self.settings.registry_url,
             "Connect": self.settings.connect_url,
             "Postgres": f"postgresql://{place.username}@{place.hostname}:{place.port}{place.path}",
+            **archive,
         }
 
     @property
@@ -83,7 +87,7 @@ class SinkServers:
         """
         check_ports(self.settings)
         self._supervisor = Supervisor(
-            list(_programs(self.settings)),
+            [_giving_way(program) for program in _programs(self.settings)],
             self.settings.data_folder / "logs",
             backoff_s=self.settings.restart_backoff_ms / 1000,
             log_bytes_max=self.settings.log_mb << 20,
@@ -117,6 +121,10 @@ class SinkServers:
     def states(self) -> dict[str, State]:
         """The state of each embedded server, by name."""
         return self._supervisor.states()
+
+    def pid(self, name: str) -> int | None:
+        """Its process; None while it has none."""
+        return self._supervisor.pid(name)
 
     def kill(self, name: str) -> None:
         """End a server as a crash would (SIGKILL); `step` starts it again."""
@@ -172,9 +180,12 @@ class SinkServers:
         with_database(self.settings, maintain)
 
     def _apply(self) -> str:
+        if line := connectors.prepare(self.settings):
+            self._report(line)
         with Connect(self.settings.connect_url) as connect:
-            done = connectors.apply(connect, connectors.templates())
-        return f"{len(done)} connectors carry the engine's topics into Postgres"
+            done = connectors.apply(connect, connectors.wanted(self.settings))
+        archive = f" and into {self.settings.archive_root}" if self.settings.is_archived else ""
+        return f"{len(done)} connectors carry the engine's topics into Postgres{archive}"
 
     def _restart(self) -> str | None:
         """Start again what failed while a server was gone."""
@@ -224,6 +235,11 @@ def needed_jars(settings: Settings) -> tuple[Jar, ...]:
     registry_jars = ("registry",) if settings.embedded_registry else ()
     connect_jars = ("kafka", *PLUGINS) if settings.embedded_connect else ()
     return locked(*registry_jars, *connect_jars)
+
+
+def _giving_way(program: Program) -> Program:
+    """The same with less right to the cores than whoever trades."""
+    return program._replace(command=("nice", "-n", str(GIVES_WAY), *program.command))
 
 
 def _programs(settings: Settings) -> Iterator[Program]:

@@ -5,6 +5,7 @@ from infra.auditor.log import Log, LogRecord, Place
 from infra.errors import OperatorError
 from infra.settings import Settings
 from infra.sinks.connect import Connect
+from infra.sinks.probes import sweep
 from infra.sinks.standing import failed_record, in_words
 
 
@@ -25,6 +26,7 @@ def skip(
         OperatorError: Connect or Kafka does not answer.
 
     """
+    sweep(connect)
     found, record = failed_record(connect, log, name)
     if (found.place, found.offset) != (place, offset):
         topic, partition = found.place

@@ -10,7 +10,8 @@ from infra.commands.shown import shown
 from infra.errors import OperatorError
 from infra.sinks.connect import Connect, ConnectorState
 from infra.sinks.connectors import topics_of
-from infra.sinks.locate import PROBE, FailedRecord, NotLocatedError, locate, reason
+from infra.sinks.locate import FailedRecord, NotLocatedError, locate, reason
+from infra.sinks.probes import PROBE
 from schemas import codec
 
 
@@ -59,7 +60,7 @@ def failed_record(connect: Connect, log: Log, name: str) -> tuple[FailedRecord, 
         NotLocatedError, ConnectError: as `locate`.
 
     """
-    spans = spans_of(log, topics_of(connect.config(name)))
+    spans = spans_of(log, topics_of(connect.config(name), log.topics()))
     found = locate(connect, name, spans)
     record = next(log.read(found.place, (found.offset, spans[found.place][1])))
     return found._replace(offset=record.offset), record
@@ -74,7 +75,7 @@ def in_words(record: LogRecord) -> Any:
 
 
 def _standing(connect: Connect, log: Log, state: ConnectorState) -> Standing:
-    topics = topics_of(connect.config(state.name))
+    topics = topics_of(connect.config(state.name), log.topics())
     return Standing(
         name=state.name,
         state=state.word,

@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 
 from infra.settings import Settings
 from infra.sinks.connect import Connect, ConnectError
-from infra.sinks.locate import PROBE
+from infra.sinks.probes import PROBE
 from infra.sinks.registry import credentials, released
 
 EVERY_S: Final = 5.0

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.settings import Settings
 from schemas.codec import ENGINE
 from schemas.topics import ACCOUNT_COMMANDS, ORDERS, PartitionCounts
-from tests.bench import bare_chain, codec, restart, stock_faust_run
+from tests.bench import bare_chain, codec, restart, sealing, sinks, stock_faust_run
 from tests.bench.figures import Bound, Figure, Goal
 
 TRAVERSALS: Final = {ACCOUNT_COMMANDS: 3, ORDERS: 4}
@@ -24,6 +24,7 @@ TRAVERSALS_TO_SETTLED: Final = 5  # orders, account-commands, book-commands, acc
 BARE_FIRST_RATE: Final = 20_000
 QUICK_STORE_INTERVAL_MS: Final = 500
 MS: Final = 1000.0
+MB: Final = 1e6
 
 
 class Scale(NamedTuple):
@@ -36,10 +37,13 @@ class Scale(NamedTuple):
     matching_orders: int = 1_000_000
     restart_orders: int = 1_000_000
     restart_accounts: int = 100_000
+    sink_records: int = 1_000_000
+    sink_turns: int = 2
+    lag_rate: float = 500
     is_quick: bool = False
 
 
-QUICK: Final = Scale(2.0, 1.0, (200,), 500, 20_000, 2_000, 200, is_quick=True)
+QUICK: Final = Scale(2.0, 1.0, (200,), 500, 20_000, 2_000, 200, 2_000, 1, 100, is_quick=True)
 
 
 class Run:
@@ -134,6 +138,42 @@ class Run:
             yield figure(f"{stage}: memory of a resting order", size, "bytes")
         yield figure("resting orders taken in", found.filled_per_s, "orders/s")
 
+    def sinks(self) -> Iterator[Figure]:
+        """A backlog into Postgres and into the archive, the lag of a row, and the proof of the seals."""
+        figure, scale = self._figure("sinks"), self._scale
+        with sinks.place() as (settings, broker):
+            orders = sinks.fill(settings, broker, scale.sink_records)
+            rows = sinks.drain(settings, broker, orders)
+            note = f"{rows.records:,} records in {rows.seconds:.1f} s; CPU us/record: {_each(rows.cpu_us)}"
+            yield figure("rows into Postgres, from a backlog", rows.rate, "records/s", None, note)
+            an_order = rows.records / rows.orders
+            goal: tuple[Bound, float] = ("at least", 10_000)
+            note = f"{an_order:.1f} records an order"
+            yield figure("orders whose rows these are", rows.rate / an_order, "orders/s", goal, note)
+            with sinks.archived(settings, broker) as (engine, kept):
+                note = (
+                    f"{kept.records:,} records, {kept.size / MB:,.0f} MB in {kept.seconds:.1f} s, the first commit"
+                    f" after {kept.first_s:.1f} s"
+                )
+                rate = kept.size / MB / kept.seconds
+                yield figure("into the archive, from a backlog", rate, "MB/s", None, note)
+                p50, p99 = sinks.lag_ms(engine, broker, scale.lag_rate, scale.seconds, scale.warm_up_s)
+            what = f"from an order to its trade's row at {scale.lag_rate:,.0f}/s, p99"
+            yield figure(what, p99, "ms", None, f"p50 {p50:.0f} ms")
+        proof = sealing.measure(scale.sink_records)
+        note = f"{proof.records / proof.verified_s:,.0f} records/s of {proof.size // proof.records} bytes"
+        yield figure("verified against their seals", proof.gb_a_minute, "GB/min", None, note)
+
+    def sinks_cost(self) -> Iterator[Figure]:
+        """The engine's latency without the sinks and with them."""
+        scale = self._scale
+        rate = scale.rates[0]
+        for has_sinks, found in sinks.cost(rate, scale.seconds, scale.warm_up_s, scale.sink_turns):
+            what = f"report at {rate:,.0f}/s {'with' if has_sinks else 'without'} the sinks, p99"
+            p50, p99, p999 = found.quantiles_ms
+            note = f"p50 {p50:.1f}, p99.9 {p999:.1f} ms; {_spent(found.cpu_us)}"
+            yield self._figure("sinks-cost")(what, p99, "ms", None, note)
+
     def _bars(self, part: str, running: Session, rates: tuple[float, ...]) -> Iterator[Figure]:
         for topic in TRAVERSALS:
             for rate in rates:
@@ -207,7 +247,11 @@ def _figure(
 
 
 def _spent(costs: Costs) -> str:
-    return "CPU us/order: " + ", ".join(f"{name} {us:.0f}" for name, us in costs.items())
+    return f"CPU us/order: {_each(costs)}"
+
+
+def _each(costs: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {us:.0f}" for name, us in costs.items())
 
 
 PARTS: Final = {
@@ -219,5 +263,7 @@ PARTS: Final = {
     "codec": Run.codec,
     "matching": Run.matching,
     "restart": Run.restart,
+    "sinks": Run.sinks,
+    "sinks-cost": Run.sinks_cost,
 }
 """In the order of a run: what others are compared with comes first."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 from confluent_kafka import Producer
@@ -34,6 +34,8 @@ VALUE: Final = bytes(250)  # an order's answers: the most of what the engine wri
 SEALS_SIGNED: Final = 2_000
 TIMEOUT_S: Final = 180
 MB: Final = 1e6
+GB: Final = 1e9
+HOUR_MS: Final = 3_600_000
 Row = tuple[str, str]
 
 
@@ -61,8 +63,23 @@ def alone() -> Iterator[Row]:
     yield "check a signature", f"{(time.perf_counter() - begun_s) / SEALS_SIGNED * 1e6:.0f} us"
 
 
-def on_kafka() -> Iterator[Row]:
-    """A backlog sealed by a worker, and verified."""
+class Sealing(NamedTuple):
+    """A backlog of so many records and bytes: the seconds to produce it, to seal it meanwhile, and to verify it."""
+
+    records: int
+    size: int
+    produced_s: float
+    sealed_s: float
+    verified_s: float
+
+    @property
+    def gb_a_minute(self) -> float:
+        """How fast it is verified."""
+        return self.size / GB / self.verified_s * 60
+
+
+def measure(records: int = RECORDS) -> Sealing:
+    """A backlog sealed by a worker on a broker of its own, and verified."""
     with TemporaryDirectory(prefix="trading-bench-") as folder:
         settings = Settings.load(
             data_folder=Path(folder),
@@ -72,38 +89,48 @@ def on_kafka() -> Iterator[Row]:
             account_partitions=1,
             book_partitions=1,
             workers=("audit",),
+            sinks=False,
         )
         with Engine(settings) as engine:
-            producer = Producer(engine.settings.kafka(linger_ms=50))
-            base_ms = (int(time.time()) // 60 - 120) * 60_000
-            step_ms = 60 * 60_000 / RECORDS
             begun_s = time.perf_counter()
-            for number in range(RECORDS):
-                at_ms = base_ms + int(number * step_ms)
-                while True:
-                    try:
-                        producer.produce(TRADES, VALUE, None, 0, timestamp=at_ms)
-                        break
-                    except BufferError:
-                        producer.poll(0.1)
-            producer.produce(TRADES, b"later", None, 0, timestamp=base_ms + 62 * 60_000)
-            producer.flush()
+            _produce(engine, records)
             produced_s = time.perf_counter() - begun_s
-            if not wait_until(lambda: _sealed_to(engine) >= RECORDS - 1, TIMEOUT_S):
+            if not wait_until(lambda: _sealed_to(engine) >= records - 1, TIMEOUT_S):
                 raise OperatorError("the backlog was not sealed in time")
-            took_s = time.perf_counter() - begun_s
-            yield "produce the backlog", f"{RECORDS * len(VALUE) / MB / produced_s:.0f} MB/s"
-            yield (
-                "seal it by a worker meanwhile",
-                f"{RECORDS / took_s:,.0f} records/s, {RECORDS * len(VALUE) / MB / took_s:.0f} MB/s, to its end",
-            )
+            sealed_s = time.perf_counter() - begun_s
             with engine_log(engine.settings) as log:
                 begun_s = time.perf_counter()
                 found = verify(log, trusted(engine.settings), [(TRADES, 0)], now_ms=time.time_ns() // 10**6)
-                took_s = time.perf_counter() - begun_s
+                verified_s = time.perf_counter() - begun_s
             assert not found.count, found.findings
-            gigabytes = RECORDS * len(VALUE) / 1e9
-            yield "verify it", f"{RECORDS / took_s:,.0f} records/s, {gigabytes / took_s * 60:.1f} GB/min"
+    return Sealing(records, records * len(VALUE), produced_s, sealed_s, verified_s)
+
+
+def on_kafka() -> Iterator[Row]:
+    """The same as rows of the table."""
+    it = measure()
+    yield "produce the backlog", f"{it.size / MB / it.produced_s:.0f} MB/s"
+    yield (
+        "seal it by a worker meanwhile",
+        f"{it.records / it.sealed_s:,.0f} records/s, {it.size / MB / it.sealed_s:.0f} MB/s, to its end",
+    )
+    yield "verify it", f"{it.records / it.verified_s:,.0f} records/s, {it.gb_a_minute:.1f} GB/min"
+
+
+def _produce(engine: Engine, records: int) -> None:
+    """An hour of log time, and one record more than a minute behind it, which closes the last segment."""
+    producer = Producer(engine.settings.kafka(linger_ms=50))
+    base_ms = (int(time.time()) // 60 - 120) * 60_000
+    for number in range(records):
+        at_ms = base_ms + number * HOUR_MS // records
+        while True:
+            try:
+                producer.produce(TRADES, VALUE, None, 0, timestamp=at_ms)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.produce(TRADES, b"later", None, 0, timestamp=base_ms + HOUR_MS + 120_000)
+    producer.flush()
 
 
 def _sealed_to(engine: Engine) -> int:

@@ -5,12 +5,15 @@ from typing import Final
 
 import pytest
 
+from infra.embedded.connect import VARIABLES
 from infra.settings import Settings
 from infra.sinks.addresses import connector_environment
-from infra.sinks.connectors import templates
+from infra.sinks.connectors import ARCHIVE, CONTROL_TOPIC, templates, topics_of
 from schemas.sinks import SINKS
+from schemas.topics import BY_NAME, orders_of
 
-FILES: Final = templates()
+ALL: Final = templates()
+FILES: Final = {name: config for name, config in ALL.items() if name != ARCHIVE}  # those of tables
 VARIABLE: Final = re.compile(r"\$\{env:(\w+)\}")
 
 
@@ -34,13 +37,23 @@ def test_connector_loses_nothing(name: str) -> None:
     assert config["consumer.override.auto.offset.reset"] == "earliest"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ALL)
 def test_addresses_and_secrets_are_variables(name: str) -> None:
-    """Whatever differs between installations is asked of the environment, under the names that the engine gives."""
-    config = FILES[name]
-    asked = {variable for value in config.values() for variable in VARIABLE.findall(value)}
-    assert asked == set(connector_environment(Settings.load()))
-    assert not [value for value in config.values() if "://" in value]
+    """Whatever differs between installations is asked of the environment, under names that Connect lets pass."""
+    asked = asked_by(name)
+    assert asked <= set(connector_environment(Settings.load()))
+    assert all(re.fullmatch(VARIABLES, variable) for variable in asked)
+    assert not [value for value in ALL[name].values() if "://" in value]
+
+
+def test_no_variable_is_for_nobody() -> None:
+    """Every variable that the engine gives to Connect is asked for by a connector."""
+    assert set().union(*map(asked_by, ALL)) == set(connector_environment(Settings.load()))
+
+
+def asked_by(name: str) -> set[str]:
+    """The variables that a connector's file names."""
+    return {variable for value in ALL[name].values() for variable in VARIABLE.findall(value)}
 
 
 def test_only_what_differs_between_tables_differs() -> None:
@@ -48,3 +61,37 @@ def test_only_what_differs_between_tables_differs() -> None:
     own = {"topics", "collection.name.format", "primary.key.fields"}
     rest = [{key: value for key, value in it.items() if key not in own} for it in FILES.values()]
     assert all(it == rest[0] for it in rest)
+
+
+def test_archive_takes_every_topic_that_is_said_once() -> None:
+    """The engine's topics, clients' and the registry's journal are archived; changelogs and servers' own are not."""
+    ours = {*BY_NAME, orders_of("acme").name, "kafkasql-journal", "a-topic-of-next-year"}
+    others = {
+        "__consumer_offsets",
+        "local-risk-a-changelog",
+        "local-risk-a-__assignor-__leader",
+        "local-connect-configs",
+        "local-connect-offsets",
+        "local-connect-status",
+        CONTROL_TOPIC.name,
+        "kafkasql-snapshots",
+        "registry-events",
+        "dlq.somebody",
+    }
+    assert set(topics_of(ALL[ARCHIVE], ours | others)) == ours
+
+
+def test_archive_keeps_bytes_as_they_are() -> None:
+    """What is archived is the value as it stands in Kafka, with its place, of committed records alone."""
+    config = ALL[ARCHIVE]
+    assert {config[f"{it}.converter"].rpartition(".")[2] for it in ("key", "value")} == {"ByteArrayConverter"}
+    assert config["errors.tolerance"] == "none"
+    assert config["consumer.override.isolation.level"] == "read_committed"
+    assert config["consumer.override.auto.offset.reset"] == "earliest"
+    assert config["iceberg.control.topic"] == CONTROL_TOPIC.name
+
+
+def test_archive_makes_no_table() -> None:
+    """Where its catalogue has none the connector stops: another table at the same place would hide from readers."""
+    assert ALL[ARCHIVE]["iceberg.tables.auto-create-enabled"] == "false"
+    assert ALL[ARCHIVE]["iceberg.tables.evolve-schema-enabled"] == "false"

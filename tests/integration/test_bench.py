@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.parts import PARTS
 
-TIMEOUT_S = 600
+TIMEOUT_S = 900
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`trading check --sinks` on real topics and a real Postgres: whatever is not as the topics say is named."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from connectors.sql.migrate import migrate
+from infra.acts import acting
 from infra.auditor.report import Report
 from infra.auditor.run import run_sinks
 from infra.cli import main
@@ -18,7 +20,7 @@ from infra.settings import Settings
 from infra.supervisor import State
 from schemas import codec
 from schemas.sinks import BY_TABLE, SINKS
-from schemas.topics import BY_NAME, ORDER_EVENTS, TRADES_FLAT
+from schemas.topics import BY_NAME, LEDGER, ORDER_EVENTS, TRADES_FLAT
 from tests.chaos.harness import Chaos
 from tests.integration.postgres import SINK_ROLE, as_role, postgres, upsert
 
@@ -36,7 +38,9 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     ):
         with chaos.load():
             chaos.until_said(300, ORDER_EVENTS)
-        chaos.until_quiet()
+            chaos.until_said(10, TRADES_FLAT)
+        with acting(chaos.settings, "TEST", "everyone"):
+            chaos.until_quiet()
         asyncio.run(_prepare(address))
         chaos.until(lambda: is_whole(chaos), "all is in Postgres")
         yield chaos
@@ -70,8 +74,8 @@ def address_of(settings: Settings) -> str:
     return settings.postgres_url.get_secret_value()
 
 
-def spoiled(chaos: Chaos, *statements: str) -> Report:
-    """What a check finds after the owner did this to the rows; it is undone."""
+def spoiled(chaos: Chaos, *statements: str, table: str = "trades") -> Report:
+    """What a check finds after the owner did this to the rows of a table; it is undone."""
 
     async def do(*todo: str) -> None:
         connection = await asyncpg.connect(address_of(chaos.settings))
@@ -79,17 +83,23 @@ def spoiled(chaos: Chaos, *statements: str) -> Report:
             await connection.execute(statement)
         await connection.close()
 
-    asyncio.run(do("CREATE TABLE kept AS TABLE trading.trades", *statements))
+    asyncio.run(do(f"CREATE TABLE kept AS TABLE trading.{table}", *statements))
     try:
         return run_sinks(chaos.settings, TIMEOUT_S)
     finally:
-        asyncio.run(do("TRUNCATE trading.trades", "INSERT INTO trading.trades TABLE kept", "DROP TABLE kept"))
+        back = (f"TRUNCATE trading.{table}", f"INSERT INTO trading.{table} TABLE kept", "DROP TABLE kept")
+        asyncio.run(do(*back))
 
 
 def trades_of(report: Report) -> list[str]:
     """What was found about trades."""
-    assert [it.name for it in report if it.breaches and not it.name.startswith("trades ")] == []
-    return next(it.examples for it in report if it.name.startswith("trades "))
+    return found_of(report, "trades")
+
+
+def found_of(report: Report, table: str) -> list[str]:
+    """What was found about one table; of the others there must be nothing."""
+    assert [it.name for it in report if it.breaches and not it.name.startswith(f"{table} ")] == []
+    return next(it.examples for it in report if it.name.startswith(f"{table} "))
 
 
 def test_a_whole_database_passes(chaos: Chaos) -> None:
@@ -129,6 +139,14 @@ def test_one_row_that_is_not_as_said_is_named(chaos: Chaos, statement: str, said
     (found,) = trades_of(spoiled(chaos, statement))
     assert found.startswith("trades at_ns=")
     assert said in found
+
+
+def test_a_forged_act_is_named(chaos: Chaos) -> None:
+    """Who did what is compared as well: another name in the audit's table is found."""
+    forged = "UPDATE trading.audit SET operator = 'nobody' WHERE outcome = 'ASKED'"
+    (found,) = found_of(spoiled(chaos, forged, table="audit"), "audit")
+    assert found.startswith("audit act_id=act-")
+    assert " outcome=ASKED: operator is 'nobody', not '" in found
 
 
 def test_a_moved_key_is_two_findings(chaos: Chaos) -> None:
@@ -201,6 +219,17 @@ def test_a_topic_that_contradicts_itself_is_found(chaos: Chaos) -> None:
     assert producer.flush(30) == 0
     (found,) = trades_of(run_sinks(chaos.settings, TIMEOUT_S))
     assert found.endswith("the topic says two things of it")
+
+
+def test_garbage_on_a_flat_topic_is_named(chaos: Chaos) -> None:
+    """What no schema reads is a breach with its place, and all else is compared."""
+    producer = Producer(chaos.settings.kafka())
+    producer.produce(LEDGER, b"garbage", partition=0)
+    assert producer.flush(30) == 0
+    report = run_sinks(chaos.settings, TIMEOUT_S)
+    (found,) = next(it.examples for it in report if it.name.startswith("ledger "))
+    assert re.match(r"ledger 0 at \d+: ", found)
+    assert {it.name.split()[0]: it.count for it in report}.keys() == {*BY_TABLE, "everything"}
 
 
 def test_no_tables_is_one_line(chaos: Chaos) -> None:

@@ -68,7 +68,7 @@ async def test_several_at_once_apply_each_once() -> None:
     ("spoil", "message"),
     [
         (lambda it: (it / "0002_tables.sql").write_text("SELECT 1"), "0002_tables is not what was applied"),
-        (lambda it: (it / "0006_views.sql").unlink(), "use the newer version"),
+        (lambda it: (it / "0007_orders_as_asked.sql").unlink(), "use the newer version"),
         (
             lambda it: (it / "0006_views.sql").rename(it / "0006_looks.sql"),
             "has 0006_views where this version has 0006_looks",
@@ -89,7 +89,7 @@ async def test_a_changed_history_is_refused(owner: Any, tmp_path: Path, spoil: A
 async def test_a_failing_file_leaves_nothing(dsn: str, tmp_path: Path) -> None:
     """A file that fails half way is undone whole and stays pending; the lock is free again."""
     folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
-    (folder / "0007_half.sql").write_text("CREATE TABLE trading.half (); SELECT 1 / 0;")
+    (folder / "0008_half.sql").write_text("CREATE TABLE trading.half (); SELECT 1 / 0;")
     connection = await asyncpg.connect(dsn)
     for _ in range(2):
         with pytest.raises(asyncpg.DivisionByZeroError):

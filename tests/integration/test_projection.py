@@ -7,8 +7,11 @@ import pytest
 
 from infra.auditor.log import KafkaLog
 from schemas import codec
+from schemas.commands import PlaceOrder
+from schemas.ids import place_id
 from schemas.sinks import BY_RECORD
 from schemas.topics import (
+    ACCOUNT_COMMANDS,
     ACCOUNT_EVENTS,
     BALANCES,
     BY_NAME,
@@ -66,7 +69,12 @@ def test_every_event_is_one_row(chaos: Chaos) -> None:
     """Repeats of either dropped, account-events and order-events hold the same events, with the same content."""
     said = order_events(chaos)
     assert said == rows_of(chaos, ORDER_EVENTS)
-    assert {it["event"] for it in said.values()} >= {"OrderAccepted", "OrderFilled", "OrderCancelled"}
+    assert {it["event"] for it in said.values()} >= {
+        "PlaceOrder",
+        "OrderAccepted",
+        "OrderFilled",
+        "OrderCancelled",
+    }
 
 
 def test_the_kills_made_it_say_again(chaos: Chaos) -> None:
@@ -183,16 +191,19 @@ def test_reference_and_control_have_rows(chaos: Chaos) -> None:
 
 
 def order_events(chaos: Chaos) -> dict[Row, dict[str, Any]]:
-    """What order-events must hold, worked out from account-events alone."""
+    """What order-events must hold, worked out from account-events, and from the orders on account-commands."""
     fields = BY_NAME[ORDER_EVENTS].records[0].__struct_fields__
     wanted = {}
-    for place, item in items(chaos, ACCOUNT_EVENTS):
+    asked = [it for it in items(chaos, ACCOUNT_COMMANDS) if isinstance(it[1], PlaceOrder)]
+    for place, item in (*asked, *items(chaos, ACCOUNT_EVENTS)):
         kind = type(item).__name__
         if kind in NO_ROW | DEFINITIONS:
             continue
         row: dict[str, Any] = {it: getattr(item, it, None) for it in fields}
         row |= {"epoch": 1, "event": kind, "possible_resend": getattr(item, "possible_resend", False)}
         row |= dict(zip(("origin", "partition", "sequence", "item"), place, strict=True))
+        if kind == "PlaceOrder":
+            row["order_id"] = place_id(*place[1:])
         if kind in {"MassCancelled", "OrdersRemoved"}:
             row["order_count"] = getattr(item, "count", getattr(item, "removed_count", None))
         wanted[place] = row

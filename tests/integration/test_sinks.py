@@ -1,6 +1,7 @@
 """The sinks on a real registry, Connect and Postgres: rows and topics agree, whatever is killed meanwhile."""
 
 import json
+import os
 from collections.abc import Iterator
 
 import msgspec
@@ -11,6 +12,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from infra.cli import main
 from infra.sinks import connectors, watch
 from infra.sinks.connect import Connect
+from infra.sinks.probes import PROBE
 from infra.sinks.registry import (
     Registered,
     RegistryConflictError,
@@ -19,6 +21,7 @@ from infra.sinks.registry import (
     register,
     released,
 )
+from infra.sinks.servers import GIVES_WAY
 from schemas import codec
 from schemas.topics import TRADES_FLAT
 from tests.integration.sinks_town import CONNECTOR, Town, town, trade_of
@@ -97,6 +100,27 @@ def test_apply_is_idempotent(running: Town) -> None:
         config = connect.config(CONNECTOR)
     assert config["connection.url"] == "${env:TRADING_SINK_POSTGRES_URL}"
     assert not [value for value in config.values() if "127.0.0.1" in value]
+
+
+@pytest.mark.usefixtures("_environment")
+def test_what_a_search_left_behind_is_taken_away(running: Town) -> None:
+    """A probe whose command was killed is gone, with what it committed, after the next apply."""
+    left = f"{PROBE}{CONNECTOR}-12345678"
+    with Connect(running.settings.connect_url) as connect:
+        connect.make_stopped(left, {**connect.config(CONNECTOR), "name": left})
+        connect.move(left, {(TRADES_FLAT, 0): 1})
+        connect.resume(left)
+        assert left in connect.states()
+        assert run("apply").exit_code == 0
+        assert connect.states().keys() == connectors.templates().keys()
+
+
+def test_servers_give_way_to_the_engine(running: Town) -> None:
+    """Each has less right to the cores than the workers that trade."""
+    for name in running.sinks.states():
+        pid = running.sinks.pid(name)
+        assert pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, pid) == GIVES_WAY
 
 
 def test_kills_lose_and_double_no_row(running: Town) -> None:

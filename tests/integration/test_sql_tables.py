@@ -15,10 +15,11 @@ from tests.integration.postgres import SINK_ROLE, Connection, as_role, base_of, 
 
 TYPES: Final = {int: "bigint", str: "text", bool: "boolean", bytes: "bytea"}
 DAY_NS: Final = 86_400 * 10**9
-SERIES: Final = [it for it in SINKS if not it.is_state]
+APPENDED: Final = [it for it in SINKS if not it.is_state]
+SERIES: Final = [it for it in SINKS if it.is_series]
 STATES: Final = [it for it in SINKS if it.is_state]
 by_table: Final = pytest.mark.parametrize
-APPEND_ONLY: Final = by_table("sink", SERIES, ids=lambda it: it.table)
+APPEND_ONLY: Final = by_table("sink", APPENDED, ids=lambda it: it.table)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,12 @@ async def test_a_table_has_its_records_fields(owner: Connection, sink: Sink) -> 
     assert tuple(it["attname"] for it in key) == sink.key
 
 
+async def test_the_series_are_cut_by_time(owner: Connection) -> None:
+    """What is kept a day a piece are the tables whose key begins with the time, and no others."""
+    found = await owner.fetch("SELECT name FROM trading.series")
+    assert {it["name"] for it in found} == {it.table for it in SERIES}
+
+
 # Triggers and roles.
 
 
@@ -102,8 +109,14 @@ async def test_a_redelivery_changes_nothing(writer: Connection, sink: Sink) -> N
     assert "stored: " in refused.value.detail
 
 
-@APPEND_ONLY
-@by_table("statement", ["DELETE FROM trading.{0}", "TRUNCATE trading.{0}", "TRUNCATE trading.{0}_default"])
+CUTS: Final = ("DELETE FROM trading.{0}", "TRUNCATE trading.{0}", "TRUNCATE trading.{0}_default")
+
+
+@by_table(
+    ("sink", "statement"),
+    [(it, cut) for it in APPENDED for cut in (CUTS if it.is_series else CUTS[:2])],
+    ids=lambda it: it.table if isinstance(it, Sink) else None,
+)
 @by_table("role", [SINK_ROLE, "person", "mighty"])
 async def test_nobody_deletes(dsn: str, sink: Sink, statement: str, role: str) -> None:
     """Neither the sink, nor a reader, nor a superuser can delete from a table, cut it, or cut a part of it."""
@@ -157,26 +170,6 @@ async def test_the_same_version_keeps_its_row(writer: Connection) -> None:
     await upsert(writer, positions, row_of(positions, version=5, quantity_lots=1))
     await upsert(writer, positions, row_of(positions, version=5, quantity_lots=2))
     assert [it["quantity_lots"] for it in await rows(writer, "positions")] == [1]
-
-
-async def test_what_people_did_is_kept(dsn: str) -> None:
-    """The audit is append-only as well: the same act again is dropped, another word for it refused."""
-    insert = (
-        "INSERT INTO trading.audit (act_id, outcome, action, target, operator, os_user, host, program, at_ns)"
-        " VALUES ('a', 'ASKED', 'kill', 'alice', $1, 'root', 'h', 'trading', 1)"
-        " ON CONFLICT (act_id, outcome) DO UPDATE SET operator = EXCLUDED.operator"
-    )
-    async for writer in _connection(as_role(dsn, SINK_ROLE)):
-        await writer.execute(insert, "olga")
-        await writer.execute(insert, "olga")
-        assert [it["operator"] for it in await rows(writer, "audit")] == ["olga"]
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="audit is append-only"):
-            await writer.execute(insert, "nobody")
-    for statement in ("DELETE FROM trading.audit", "TRUNCATE trading.audit"):
-        async for mighty in _connection(as_role(dsn, "mighty")):
-            await mighty.execute(insert, "olga")
-            with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="is refused"):
-                await mighty.execute(statement)
 
 
 async def test_a_reader_reads_and_writes_nothing(dsn: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.engine import Engine, EngineError
+from infra.engine import ARCHIVE_WORKER, SINK_WORKER, Engine, EngineError
 from infra.settings import Settings
 from infra.workers import Worker
 
@@ -45,6 +45,13 @@ def test_each_worker_has_its_own_view(tmp_path: Path) -> None:
     assert made.views == {"risk": "http://127.0.0.1:8600", "matching@b": "http://127.0.0.1:8601"}
     free = Engine(Settings.load(data_folder=tmp_path, views_port=0, workers=("risk", "matching")))
     assert len(set(free.views.values())) == 2
+
+
+def test_the_archive_has_a_worker_of_its_own(tmp_path: Path) -> None:
+    """With sinks an engine also runs the projection and, unless told otherwise, the worker that watches the archive."""
+    sinks = {"data_folder": tmp_path, "views_port": 0, "workers": ("risk",), "sinks": True}
+    assert list(Engine(Settings.load(**sinks)).views) == ["risk", SINK_WORKER, ARCHIVE_WORKER]
+    assert list(Engine(Settings.load(**sinks, archive=False)).views) == ["risk", SINK_WORKER]
 
 
 def test_embedded_broker_on_a_cluster_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ def test_config_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("TRADING_KAFKA_SECURITY_PROTOCOL", "TLS", "SASL_SSL"),
         ("TRADING_WORKERS", "risk", "workers"),
         ("TRADING_CLIENTS", '["a.b"]', "64 letters, digits, _ and -"),
+        ("TRADING_ARCHIVE_URL", "s3:bucket", "s3://BUCKET/PREFIX"),
+        ("TRADING_ARCHIVE_URL", "file://data/archive", "file:///FOLDER"),
+        ("TRADING_ARCHIVE_COMMIT_INTERVAL_S", "0", "greater than or equal to 1"),
         ("TRADING_CONFIG", "absent.toml", "no such file"),
     ],
 )
@@ -100,3 +103,27 @@ def test_kafka_config_carries_security_and_more() -> None:
     assert config["ssl.ca.location"] == "ca.pem"
     assert config["group.id"] == "g"
     assert "sasl.password" not in Settings.load().kafka()
+
+
+def test_archive_is_in_the_data_folder_unless_told() -> None:
+    """The archive's address is absolute and ends without a slash, whatever it was made of."""
+    assert Settings.load().archive_root == f"file://{Path.cwd()}/data/archive"
+    for url in ("file:///mnt/worm", "s3://bucket", "s3://bucket/a/b"):
+        assert Settings.load(archive_url=f"{url}/").archive_root == url
+
+
+def test_archive_needs_the_sinks() -> None:
+    """An engine without sinks has no archive, as nothing would carry it."""
+    assert Settings.load(sinks=True).is_archived
+    assert not Settings.load(sinks=True, archive=False).is_archived
+    assert not Settings.load(sinks=False).is_archived
+
+
+def test_keys_of_s3_go_together() -> None:
+    """One key without the other is refused; the secret one is not shown."""
+    with pytest.raises(
+        SettingsError, match="ARCHIVE_S3_ACCESS_KEY and TRADING_ARCHIVE_S3_SECRET_KEY"
+    ) as refused:
+        Settings.load(archive_s3_secret_key="hunter2")  # noqa: S106
+    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in repr(Settings.load(archive_s3_access_key="k", archive_s3_secret_key="hunter2"))  # noqa: S106

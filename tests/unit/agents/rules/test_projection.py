@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.rules.projection import BY_TOPIC, Source, of_dead_letter, shared_fields, version_at
-from schemas import control_events, events, topics
+from schemas import commands, control_events, events, topics
 from schemas.control_events import InstrumentDefined
-from schemas.envelopes import AccountEventItem, ControlEventItem, DeadLetter
+from schemas.envelopes import AccountCommandItem, AccountEventItem, ControlEventItem, DeadLetter
+from schemas.ids import place_id
 from schemas.record import Record
 from schemas.reference import Account, Instrument, Limits
-from schemas.risk_events import RiskEvent
+from schemas.risk_events import ReconciliationEvent, RiskEvent
 from schemas.settlement_events import SettlementEvent
 from schemas.sinks import BY_RECORD, SINKS, kafka_key
 from schemas.topics import (
@@ -30,16 +31,19 @@ from schemas.topics import (
 from tests.unit.schemas.records import values_of
 
 ITEMS: Final[dict[str, tuple[type[Record], ...]]] = {
+    topics.ACCOUNT_COMMANDS: get_args(AccountCommandItem),
     topics.ACCOUNT_EVENTS: get_args(AccountEventItem),
     topics.CONTROL_EVENTS: get_args(ControlEventItem),
     topics.TRADES: (events.Trade,),
     topics.MARKET_DATA: (events.LevelChanged, events.MarkChanged),
     topics.SETTLEMENT_EVENTS: get_args(SettlementEvent),
-    topics.RISK_EVENTS: get_args(RiskEvent),
+    topics.RISK_EVENTS: (*get_args(RiskEvent), *get_args(ReconciliationEvent)),
 }
 """All that may stand on each topic, as the envelopes say."""
 
 PLACES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    topics.ACCOUNT_COMMANDS: {it.__name__: () for it in get_args(AccountCommandItem)}
+    | {"PlaceOrder": (ORDER_EVENTS,)},
     topics.ACCOUNT_EVENTS: {
         "OrderAccepted": (ORDER_EVENTS,),
         "OrderRejected": (ORDER_EVENTS,),
@@ -82,11 +86,17 @@ PLACES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "CashReleased": (SETTLEMENTS,),
         "VariationSettled": (SETTLEMENTS,),
     },
-    topics.RISK_EVENTS: {"MarginDeficit": (RISK_EVENTS_FLAT,), "MarginRestored": (RISK_EVENTS_FLAT,)},
+    topics.RISK_EVENTS: {
+        "MarginDeficit": (RISK_EVENTS_FLAT,),
+        "MarginRestored": (RISK_EVENTS_FLAT,),
+        "BreakFound": (RISK_EVENTS_FLAT,),
+        "BreakClosed": (RISK_EVENTS_FLAT,),
+    },
 }
 """Where each event goes. A new event fails the tests here until it has a place."""
 
 OTHER_NAMES: Final = {
+    "PlaceOrder": {"client"},  # whose topic it came by is told by the log
     "OrderFilled": {"terms"},  # what it will be settled by: settlements has what came of it
     "MassCancelled": {"count"},  # order_count
     "OrdersRemoved": {
@@ -99,6 +109,15 @@ OTHER_NAMES: Final = {
     "LimitsChanged": {"account", "limits"},  # name, definition
     "SessionEnded": {"mark_price_ticks", "session_end_ns"},  # price_ticks; at_ns is the tick that reached it
     "RulesActivated": {"version"},  # rules_version
+    "BreakFound": {  # command_id, reason; the detail has the others
+        "break_id",
+        "against",
+        "engine_quantity",
+        "other_quantity",
+        "since_ns",
+        "first_seen_ns",
+    },
+    "BreakClosed": {"break_id", "against", "first_seen_ns"},  # command_id, reason
 }
 """Fields of an event that its row has under another name, or not at all."""
 
@@ -153,6 +172,28 @@ def test_an_event_is_one_row_whoever_reads_it(topic: str, kind: type[Record], da
         fields = (*sink.key, "version") if sink.is_state else sink.key
         is_same = [getattr(row, it) for it in fields] == [getattr(other, it) for it in fields]
         assert is_same is (sink.topic in own_id)
+
+
+def test_an_order_as_asked_for_has_its_id() -> None:
+    """What was asked stands under the id that risk gives the order: its place in risk's inbox."""
+    asked = commands.PlaceOrder(
+        account="a",
+        client_order_id="1",
+        instrument="X",
+        side="BUY",
+        order_type="LIMIT",
+        time_in_force="GTD",
+        quantity_lots=5,
+        price_ticks=6,
+        post_only=True,
+        expires_at_ns=9,
+        at_ns=7,
+    )
+    source = Source(epoch=3, origin="edge/account-commands", partition=1, sequence=41, item=2)
+    ((topic, row),) = BY_TOPIC[topics.ACCOUNT_COMMANDS](asked, source)
+    found: Any = row
+    assert (topic, found.event, found.order_id) == (ORDER_EVENTS, "PlaceOrder", place_id(1, 41, 2))
+    assert (found.post_only, found.expires_at_ns, found.self_trade_prevention) == (True, 9, None)
 
 
 def test_what_all_are_told_is_taken_once() -> None:
@@ -213,11 +254,15 @@ def test_a_dead_letter_may_hold_anything() -> None:
 
 @pytest.mark.parametrize("sink", SINKS, ids=lambda it: it.table)
 def test_the_keys_are_fields(sink: Any) -> None:
-    """A table's key and its topic's are fields of its record; a key that must be there is never None."""
+    """A table's key and its topic's are fields of its record; a key that must be there is never None.
+
+    All is cut by time but for states and the few acts.
+    """
     fields = {it.name: it for it in msgspec.structs.fields(sink.record)}
     assert {*sink.key, *sink.kafka_key} <= fields.keys()
     assert all(fields[it].required for it in sink.key)
     assert sink.is_state is ("version" in fields)
+    assert sink.is_series is not (sink.is_state or sink.table == "audit")
     assert topics.BY_NAME[sink.topic].records == (sink.record,)
 
 

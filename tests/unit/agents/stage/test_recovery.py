@@ -27,7 +27,7 @@ class World:
         self.changelog = MemoryChangelog(self.log, ("control-a", 0))
         self.changelog.fence()
         self.store = MemoryStore(self.log)
-        self.start, self.has_spoken = 0, False
+        self.start, self.has_spoken, self.restoration = 0, False, ""
         self.fold = Fold(CONTROL_STAGE, COUNTS, 0)
         self.fold.begin()
 
@@ -40,7 +40,7 @@ class World:
 
     def recover(self, kept: Keeper | None = None, peer: MemoryChangelog | None = None) -> Recovered:
         """As a worker that is assigned the partition does."""
-        inbox = Inbox(lambda: Bounds(self.start, 10), lambda: self.has_spoken)
+        inbox = Inbox(lambda: Bounds(self.start, 10), lambda: self.has_spoken, self.restoration)
         return recover(
             lambda: Fold(CONTROL_STAGE, COUNTS, 0), kept, self.changelog, self.store, inbox, NOW_NS, peer=peer
         )
@@ -179,3 +179,25 @@ def test_a_recovery_that_is_no_longer_wanted_ends(world: World) -> None:
             NOW_NS,
             wanted=lambda: False,
         )
+
+
+def test_a_state_goes_on_over_its_own_log_alone(world: World) -> None:
+    """A state that was not restored refuses a restored inbox, and one that was refuses any other, also a lost one."""
+    world.restoration = "one"
+    with pytest.raises(StartRefused, match="never restored, and this cluster is of restore one"):
+        world.recover()
+    world.fold.restoration = "one"
+    world.define("CCC")
+    assert world.recover().fold.next_offset == 3
+    for there, said in ("", "has no topic `restored`"), ("two", "is of restore two"):
+        world.restoration = there
+        with pytest.raises(StartRefused, match=f"has the state of restore one, and this cluster {said}"):
+            world.recover()
+
+
+def test_a_stage_that_has_no_state_yet_takes_the_restore_s_name() -> None:
+    """From its first checkpoint on its state belongs to the log that was restored."""
+    world = World()
+    world.restoration = "one"
+    fold = world.recover().fold
+    assert fold.checkpoint().meta.restoration == "one"

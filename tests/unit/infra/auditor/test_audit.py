@@ -442,6 +442,18 @@ def test_log_without_its_start_is_checked_as_far_as_it_goes(sound: MemoryLog) ->
     assert "records of an origin are contiguous, on one chain" in broken(audited(log))
 
 
+def test_what_was_said_last_may_lie_before_the_start(sound: MemoryLog) -> None:
+    """Where a start is gone, and all of an origin with it, no checkpoint tells that a record is lost."""
+    log, place = sound.copy(), (CONTROL_EVENTS, 0)
+    last = len(log.records[place])
+    log.delete(place, last - 1)
+    log.records[place].clear()
+    assert "what checkpoints say was said is in the topics" not in broken(audited(log))
+    log = sound.copy()
+    log.records[place].pop()
+    assert "what checkpoints say was said is in the topics" in broken(audited(log))
+
+
 def test_skipped_command_needs_no_outcome() -> None:
     """What an operator made a no-op has no outcome, and no effect in a fold."""
     engine = Engine()
@@ -460,6 +472,17 @@ def test_skipped_command_needs_no_outcome() -> None:
     engine.pump()
     engine.checkpoint()
     assert broken(audited(engine.log)) == {}
+
+
+@pytest.mark.parametrize(
+    "value", [b"garbage", None, codec.encode(commands.MassCancel(command_id="m", account="alice"))]
+)
+def test_what_is_no_skip_is_refused_by_name(sound: MemoryLog, value: bytes | None) -> None:
+    """A stranger's record among the skips ends the audit in one line, which names it."""
+    log = sound.copy()
+    log.records[SKIPS, 0] = [LogRecord(7, 0, b"key", value)]
+    with pytest.raises(AuditError, match="skips 0 at 7 is no skip"):
+        audited(log)
 
 
 def test_a_strangers_commands_leave_no_trace() -> None:

@@ -31,6 +31,13 @@ COMMANDS = (
     "audit keygen",
     "audit verify",
     "audit trail",
+    "report",
+    "reconcile",
+    "archive",
+    "archive list",
+    "archive export",
+    "archive verify",
+    "archive compact",
 )
 CALLS = (
     "status",
@@ -43,6 +50,8 @@ CALLS = (
     "dead-letters list",
     "skip risk 0 0 --note why",
     "audit trail --account alice",
+    "report trades --day 2026-11-25 --out .",
+    "reconcile --against kafka",
 )
 
 

@@ -50,6 +50,7 @@ GOOD = DemoResult(
     kills=(StageKill("risk", 1.0, 0.5, 12),),
     gaps=0,
     further=(Check("fills pair", holds=True, seen="282"),),
+    proof=None,
     views=("http://127.0.0.1:8600/books/BTC-USD",),
     picture="demo.png",
 )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agents.rules.audit import Chain
 from infra.auditor.log import LogRecord
-from infra.sealing.keys import generate, key_file, private
+from infra.sealing.keys import generate, key_file, private, trusted
+from infra.sealing.verify import verify
 from schemas import codec
 from tests.unit.infra.sealing.sealed_log import (
     JOURNAL,
@@ -69,6 +70,20 @@ def test_null_is_not_empty(sealed: SealedLog) -> None:
     assert sealed.log.records[TRADES][PER_SEGMENT].value is None
     sealed.edit(TRADES, lambda it: it.__setitem__(PER_SEGMENT, it[PER_SEGMENT]._replace(value=b"")))
     assert sealed.found() == {("changed", "trades", PER_SEGMENT, 1)}
+
+
+def test_the_archive_s_place_is_sealed_too(sealed: SealedLog, tmp_path: Path) -> None:
+    """Seals of before there was an archive hold, and later ones that name one follow; another name is a forgery."""
+    place = f"file://{tmp_path}/archive/raw/metadata"
+    _, last = sealed.seal(TRADES, SEGMENTS - 1)
+    records = sealed.log.records[TRADES]
+    chain = Chain(*TRADES, 0, last, sealed.key, place)
+    sealed.add([*chain.take(records), chain.close()])
+    assert sealed.found() == set()
+    assert [sealed.seal(TRADES, it)[1].archive for it in (SEGMENTS - 1, SEGMENTS)] == [None, place]
+    for forged in (None, "file:///elsewhere"):
+        sealed.replace_seal(TRADES, SEGMENTS, archive=forged)
+        assert {(kind, number) for kind, _, _, number in sealed.found()} == {("forged_seal", SEGMENTS)}
 
 
 @pytest.mark.parametrize("offset", [0, 5, 6, 17, 29])
@@ -192,6 +207,27 @@ def test_garbage_in_seals_is_found(sealed: SealedLog) -> None:
     at = sealed.log.bounds(JOURNAL)[1]
     sealed.append(JOURNAL, b"no seal")
     assert sealed.found() == {("forged_seal", "seals", at, None)}
+
+
+def test_a_restored_log_has_lost_nothing_before_its_start(sealed: SealedLog) -> None:
+    """Seals of before a restored day are expired, its own hold, in the middle of one too; later losses are found."""
+    begin = 2 * PER_SEGMENT + 1
+
+    def found() -> list[tuple[str, int | None]]:
+        verified = verify(
+            sealed.log,
+            trusted(sealed.settings),
+            [TRADES],
+            now_ms=sealed.now_ms,
+            restored_from={TRADES: begin},
+        )
+        assert verified.places[TRADES].records_checked
+        return [(it.kind, it.offset) for it in verified.findings]
+
+    sealed.log.delete(TRADES, begin)
+    assert found() == []
+    sealed.log.delete(TRADES, 3 * PER_SEGMENT)
+    assert found()[-1] == ("removed_early", 2 * PER_SEGMENT)
 
 
 def test_retention_is_told_from_loss(sealed: SealedLog) -> None:

@@ -63,7 +63,10 @@ def test_port_in_use_is_said() -> None:
 def test_connectors_get_addresses_as_java_writes_them() -> None:
     """JDBC's address has no user in it; the converter is sent to Apicurio's own API."""
     settings = Settings.load(
+        kafka_bootstrap="k1:9092,k2:9092",
         registry_url="http://reg:8080/apis/ccompat/v7",
+        archive_url="s3://worm/engine",
+        archive_commit_interval_s=5,
         postgres_url="postgresql://owner:hidden@db/trading",
         sink_postgres_password="hunter2",  # noqa: S106
     )
@@ -72,8 +75,30 @@ def test_connectors_get_addresses_as_java_writes_them() -> None:
         "TRADING_SINK_POSTGRES_URL": "jdbc:postgresql://db:5432/trading",
         "TRADING_SINK_POSTGRES_USER": "trading_sink",
         "TRADING_SINK_POSTGRES_PASSWORD": "hunter2",
+        "TRADING_SINK_KAFKA_BOOTSTRAP": "k1:9092,k2:9092",
+        "TRADING_SINK_ARCHIVE_URL": "s3://worm/engine",
+        "TRADING_SINK_ARCHIVE_COMMIT_MS": "5000",
+        "TRADING_SINK_ARCHIVE_S3_ENDPOINT": "https://s3.us-east-1.amazonaws.com",
+        "TRADING_SINK_ARCHIVE_S3_REGION": "us-east-1",
+        "TRADING_SINK_ARCHIVE_S3_ACCESS_KEY": "",
+        "TRADING_SINK_ARCHIVE_S3_SECRET_KEY": "",
     }
     assert "hidden" not in repr(settings)
+
+
+def test_archive_of_your_own_is_told_with_its_keys() -> None:
+    """An S3 server of one's own is named with its region and keys, which the settings do not show."""
+    settings = Settings.load(
+        archive_s3_endpoint="https://s3.example:9000/",
+        archive_s3_region="eu-x-1",
+        archive_s3_access_key="key",
+        archive_s3_secret_key="hunter2",  # noqa: S106
+    )
+    told = connector_environment(settings)
+    assert told["TRADING_SINK_ARCHIVE_URL"] == settings.archive_root
+    assert told["TRADING_SINK_ARCHIVE_S3_ENDPOINT"] == "https://s3.example:9000"
+    assert told["TRADING_SINK_ARCHIVE_S3_REGION"] == "eu-x-1"
+    assert [told[f"TRADING_SINK_ARCHIVE_S3_{it}_KEY"] for it in ("ACCESS", "SECRET")] == ["key", "hunter2"]
 
 
 def test_reason_is_the_first_cause() -> None:
