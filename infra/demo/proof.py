@@ -42,9 +42,8 @@ def prove(
     report: Callable[[str], object],
     other_core: Executor,
 ) -> Proof:
-    """Start the sinks' servers, wait until they have all of the session, and compare; half of it on another core.
+    """Wait until the sinks have all of the session, and compare; half of it on another core.
 
-    Not before the session: three servers that start beside it on two cores would be what its latency shows.
     ``report`` gets a line for each phase.
 
     Raises:
@@ -54,7 +53,6 @@ def prove(
     settings, sinks = engine.settings, engine.sinks
     assert sinks is not None, "the demo's engine has sinks"
     begun_s = time.monotonic()
-    engine.start_sinks()
     with closing(KafkaLog(settings.kafka())) as log:
         step_until(engine, "the sinks' servers", lambda: sinks.all_done, timeout_s)
         step_until(engine, "the rows", lambda: are_stored(settings, log), timeout_s)

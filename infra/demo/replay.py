@@ -38,7 +38,8 @@ class Replay:
     ) -> None:
         """``rate`` is in commands a second; ``timeout_s`` is the longest of each wait.
 
-        ``on_progress`` gets (answers, commands).
+        ``on_progress`` gets (answers, commands). The sinks' servers are started behind the first kill: beside the
+        session's peace, three servers that start on two cores would be what its latency shows.
         """
         self.collector = Collector()
         self.start_ns = self.end_ns = 0
@@ -51,6 +52,7 @@ class Replay:
         )
         self._sent_ns: list[int] = []
         self._prepared = 0
+        self._has_sinks = False
 
     def prepare(self) -> None:
         """Define the instrument and the accounts, set the mark, and deposit the cash."""
@@ -137,6 +139,9 @@ class Replay:
         self._tap.read(_READ_WAIT_S)
         self._engine.step()
         self._killer.step(len(self._sent_ns))
+        if self._killer.killed and not self._has_sinks:
+            self._has_sinks = True
+            self._engine.start_sinks()
         self._on_progress(self._answers(), len(self._session.commands))
 
     def _answers(self) -> int:

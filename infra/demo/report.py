@@ -66,7 +66,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sinks keep; ``took_s`` is from the start of their servers, after the session, until they had it."""
+    """What the sinks keep; ``took_s`` is from the session's end until they had all of it."""
 
     took_s: float
     slices: Sequence[Slice]
@@ -305,9 +305,7 @@ def _slices(proof: Proof) -> Table:
         table.add_row(
             it.since, f"{it.trades:,}", f"{it.volume:.8f}", f"{it.notional:,.2f}", f"{it.average:,.2f}"
         )
-    table.caption = (
-        f"Rows and archive had all of it {proof.took_s:.0f} s after their servers' start, behind the session"
-    )
+    table.caption = f"Rows and archive had all of it {proof.took_s:.0f} s after the session"
     table.caption_justify = "left"
     return table
 
