@@ -56,7 +56,7 @@ def catalogue(settings: Settings) -> Iterator[SqlCatalog]:
 
 
 def load(catalog: SqlCatalog) -> Table | None:
-    """The table as it is now; None before the connector's first commit."""
+    """The table as it is now; None before the engine has made it."""
     try:
         return catalog.load_table(TABLE)
     except (
@@ -77,7 +77,7 @@ def _properties(settings: Settings) -> dict[str, str]:
     return {
         "uri": _address(settings),
         "warehouse": settings.archive_root,
-        "init_catalog_tables": "false",  # the connector makes them
+        "init_catalog_tables": "false",  # `made.py` does, as the sinks' role
         "py-io-impl": f"{KeepingIO.__module__}.{KeepingIO.__name__}",
         **{name: value for name, value in s3.items() if value is not None},
     }
