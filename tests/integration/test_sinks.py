@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from infra.cli import main
 from infra.sinks import connectors, watch
@@ -57,8 +57,13 @@ def test_ids_of_the_registry_are_the_engines(running: Town) -> None:
     """
     with SchemaRegistryClient({"url": running.settings.registry_url}) as client:
         for schema in released():
-            assert client.get_latest_version(schema.subject).schema_id == schema.id
+            found = client.lookup_schema(schema.subject, Schema(schema.text, "AVRO"))
+            assert found.schema_id == schema.id
             assert client.get_compatibility(schema.subject) == "FULL"
+        for subject, latest in {
+            it.subject: it.id for it in released()
+        }.items():  # in the order of their releases
+            assert client.get_latest_version(subject).schema_id == latest
     assert register(running.settings) == Registered(len(released()), 0)
     running.until_stored()
     assert running.rows() == running.sent
