@@ -122,6 +122,7 @@ class Fold:
         if key == META_KEY:
             assert value is not None, "META is never removed"
             self._meta = decode_meta(value)
+            self.restoration = self._meta.restoration
         else:
             self.tables.load(key, value)
 
@@ -147,7 +148,6 @@ class Fold:
         """Rebuilds what is derived, from the rows that were loaded."""
         meta = self._meta or Meta()
         self.next_offset, self.now_ns, self.rules_version = meta.next_offset, meta.now_ns, meta.rules_version
-        self.restoration = meta.restoration
         self._heard = {(it.stage, it.partition): (it.sequence, it.chain) for it in meta.heard}
         self._said = {(it.channel, it.partition): (it.sequence, it.chain) for it in meta.said}
         self._activate(self.rules_version)

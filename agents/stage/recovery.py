@@ -76,7 +76,7 @@ def recover(
         return Recovered(kept.fold, bounds.end, {}, from_memory=True)
     fold = make()
     begin = _load_store(fold, store, bounds, now_ns)
-    if begin is None:  # (c)
+    if begin is None or fold.restoration != inbox.restoration:  # (c), or the copy is of another log
         store.wipe()
         fold, begin = make(), bounds.start
     unstored = dict(_read(fold, changelog, begin, wanted))  # (d)

@@ -22,6 +22,10 @@ from infra.settings import Settings
 
 NAME: Final = "iceberg"  # of the catalogue, and of its schema in Postgres: connectors/sinks/archive-raw.json
 TABLE: Final = "archive.raw"
+_NOT_THERE: Final = {
+    "42P01",
+    "3F000",
+}  # Postgres: no such table, no such schema; a right that is missing is neither
 
 
 class KeepingIO(PyArrowFileIO):
@@ -59,11 +63,12 @@ def load(catalog: SqlCatalog) -> Table | None:
     """The table as it is now; None before the engine has made it."""
     try:
         return catalog.load_table(TABLE)
-    except (
-        NoSuchTableError,
-        ProgrammingError,
-    ):  # the latter where not even the catalogue's own tables are there
+    except NoSuchTableError:
         return None
+    except ProgrammingError as error:
+        if getattr(error.orig, "pgcode", None) in _NOT_THERE:  # not even the catalogue's own tables
+            return None
+        raise
 
 
 def _properties(settings: Settings) -> dict[str, str]:

@@ -108,6 +108,9 @@ def compact(catalog: SqlCatalog, bucket: Bucket, task: Task) -> Compacted | None
     table = load(catalog)
     assert table is not None, "there is a task"
     source = _log(bucket, task.files)
+    before = _digest(
+        source
+    )  # first: what cannot be read must not leave half of a copy, which a lock would keep
     paths = [path for place in _places(source) for path in _write(bucket, table, task, source, place)]
     made = [
         parquet_file_to_data_file(table.io, table.metadata, f"{table.location()}/{path}") for path in paths
@@ -118,7 +121,7 @@ def compact(catalog: SqlCatalog, bucket: Bucket, task: Task) -> Compacted | None
         )
         for path, it in zip(paths, made, strict=True)
     ]
-    before, after = _digest(source), _digest(_log(bucket, written))
+    after = _digest(_log(bucket, written))
     if before != after or after.records != sum(it.records for it in written):
         raise CompactionError(
             f"{task.topic} of {date_of(task.day)}: {before.records} records ({before.content_hash[:16]}) were to be"

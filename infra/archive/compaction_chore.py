@@ -4,9 +4,10 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from infra.archive.bucket import Bucket
+from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.catalogue import catalogue, load
 from infra.archive.compact import Compacted, closed_days, compact, tasks
+from infra.archive.table import FOLDER
 from infra.settings import Settings
 
 LOOK_EVERY_S: Final = 600  # to look costs a read of the table's manifests
@@ -16,7 +17,7 @@ class CompactionChore:
     """Called as often as one likes; gives a line when it did something.
 
     Raises:
-        ArchiveError: it could not be done now; the next call tries again.
+        ArchiveError: some of it could not be done; it is tried again after ten minutes.
 
     """
 
@@ -27,12 +28,19 @@ class CompactionChore:
         """Does the next task, if there is one; after none it rests for ten minutes."""
         if time.monotonic() < self._look_at_s:
             return None
-        bucket = Bucket.of(settings)
-        with catalogue(settings) as catalog:
+        bucket, failed = Bucket.of(settings), list[str]()
+        with catalogue(settings) as catalog, bucket.errors(FOLDER):
             for task in tasks(bucket, load(catalog), closed_days(datetime.now(UTC))):
-                if (done := compact(catalog, bucket, task)) is not None:
+                try:
+                    done = compact(catalog, bucket, task)
+                except ArchiveError as error:  # of this task: those behind it must not wait for it
+                    failed.append(str(error))
+                    continue
+                if done is not None and not failed:
                     return said(done)
         self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        if failed:
+            raise ArchiveError("; ".join(failed))
         return None
 
 

@@ -1,5 +1,6 @@
 """The first chore of the worker `archive`: has it stopped, is it behind, and what must not expire meanwhile."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -12,6 +13,8 @@ from infra.settings import Settings
 from infra.sinks.connect import Connect, Life
 from infra.sinks.connectors import ARCHIVE
 from infra.sinks.locate import reason
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 10.0
 LOOKS: Final = 2  # in a row: a restart of Connect takes some seconds and is no alarm
@@ -69,12 +72,17 @@ def look(settings: Settings) -> tuple[list[Behind], str]:
     """How far the archive is, and why it does not go on: empty while it does. A failed task is started again.
 
     No record can stop the archive's connector, only where it stores them: so to try again is all there is to do.
+    Whatever goes wrong here, nobody knows how far the archive is: that holds as its having stopped does.
     """
     why = _why_stopped(settings)
     try:
         return progress(settings), why
     except OperatorError as error:
-        return [], f"{why}; {error}" if why else str(error)
+        said = str(error)
+    except Exception as error:
+        log.exception("a fault of the engine: nobody knows how far the archive is")
+        said = repr(error)
+    return [], f"{why}; {said}" if why else said
 
 
 def late_s(settings: Settings) -> float:

@@ -10,6 +10,7 @@ from infra.archive.catalogue import catalogue, load
 from infra.archive.compact import Compacted, closed_days, compact, tasks
 from infra.archive.compaction_chore import said
 from infra.archive.holdings import day_of
+from infra.archive.table import FOLDER
 from infra.errors import OperatorError
 from infra.settings import Settings
 
@@ -32,7 +33,7 @@ def command(*, day: datetime | None, as_json: bool) -> None:
     settings = Settings.load()
     bucket = Bucket.of(settings)
     done: list[Compacted] = []
-    with catalogue(settings) as catalog:
+    with catalogue(settings) as catalog, bucket.errors(FOLDER):
         for task in tasks(bucket, load(catalog), _days(day)):
             compacted = compact(catalog, bucket, task)
             if compacted is None:

@@ -236,6 +236,19 @@ def test_the_chore_does_a_task_at_a_time(settings: Settings, archive: Archive) -
     assert content(archive) == before
 
 
+def test_one_bad_topic_holds_no_other_up(settings: Settings, archive: Archive, tmp_path: Path) -> None:
+    """What cannot be read leaves no half of a copy behind, the rest is done, and all of it is tried again later."""
+    (place, record), *_ = records(PLACES[2], 7, 8)
+    archive.commit([(place, record._replace(value=b"another"))])
+    files, chore = set(tmp_path.rglob("*.parquet")), CompactionChore()
+    with pytest.raises(ArchiveError, match=f"{place[0]} 0 offset 7"):
+        chore(settings)
+    made = set(tmp_path.rglob("*.parquet")) - files
+    assert made
+    assert all("topic=trades" in str(it) for it in made)
+    assert chore._look_at_s > time.monotonic()
+
+
 def test_two_at_once_do_it_once(settings: Settings, archive: Archive) -> None:
     """Who comes second finds the files replaced, and leaves it."""
     before, bucket = content(archive), Bucket.of(settings)

@@ -195,6 +195,19 @@ def test_a_state_goes_on_over_its_own_log_alone(world: World) -> None:
             world.recover()
 
 
+def test_a_store_of_another_log_is_wiped(world: World) -> None:
+    """A host keeps its disk, the cluster is restored anew: rows of the old log are in no row of the state."""
+    restored = world.changelog.bounds().end
+    world.fold.restoration = world.restoration = "two"
+    world.define("CCC")
+    stale = World()
+    stale.fold.restoration = "one"
+    stale.define("ZZZ")
+    world.store.write([(key, value) for key, value in stale.log.changes["control-a", 0] if value], restored)
+    assert symbols(world.recover()) == ["AAA", "BBB", "CCC"]
+    assert world.store.state() is None
+
+
 def test_a_stage_that_has_no_state_yet_takes_the_restore_s_name() -> None:
     """From its first checkpoint on its state belongs to the log that was restored."""
     world = World()
