@@ -22,6 +22,7 @@ from infra.archive.daily import DailyState
 from infra.archive.record_keys import key_of
 from infra.archive.restore import restore as restore_day
 from infra.archive.restore import settings_of
+from infra.archive.restored_config import write_config
 from infra.archive.state import Day, days_with_state, folds_from, read_state, take_state
 from infra.archive.target import Target
 from infra.auditor.agreement import entries_of
@@ -32,7 +33,6 @@ from infra.auditor.run import run
 from infra.cli import main
 from infra.cluster import counts_of
 from infra.commands.kafka import engine_log
-from infra.commands.restore import write_config
 from infra.embedded.broker import EmbeddedBroker
 from infra.engine import Engine, EngineError
 from infra.processes import wait_until

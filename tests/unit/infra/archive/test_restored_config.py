@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from infra.archive.bucket import Bucket
+from infra.archive.restored_config import secrets_of, write_config
+from infra.archive.state import Manifest, State
+from infra.settings import CONFIG_VARIABLE, Settings, SettingsError
+
+CLUSTER = {
+    "embedded_broker": False,
+    "kafka_bootstrap": "kafka1:9092,kafka2:9092",
+    "replication_factor": 3,
+    "kafka_security_protocol": "SASL_SSL",
+    "kafka_sasl_mechanism": "SCRAM-SHA-256",
+    "kafka_sasl_username": "engine",
+    "kafka_ssl_ca": Path("ca.pem"),
+    "archive_s3_endpoint": "https://s3.example:9000",
+    "archive_s3_region": "eu-central-1",
+    "archive_s3_access_key": "public-half",
+}
+PASSWORDS = {"kafka_sasl_password": "first-secret", "archive_s3_secret_key": "second-secret"}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """A day of an engine with counts and clients of its own."""
+    manifest = Manifest(
+        format=1,
+        day="2026-11-25",
+        start_ms=0,
+        taken_at_ms=0,
+        env="prod",
+        epoch=7,
+        account_partitions=3,
+        book_partitions=5,
+        clients=("acme",),
+        schemas={},
+        begins=(),
+        states=(),
+        key_id="",
+    )
+    return State(Bucket.at(f"file://{tmp_path}/bucket"), "state", manifest)
+
+
+def loaded(config: Path, patch: pytest.MonkeyPatch) -> Settings:
+    """The settings of a command that is given this file."""
+    patch.setenv(CONFIG_VARIABLE, str(config))
+    return Settings.load()
+
+
+def test_cluster_and_archive_are_reached_by_the_file_and_the_secrets(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is no secret is in the file, paths from anywhere; without the secrets the settings say what lacks."""
+    base = Settings.load(data_folder=tmp_path, archive=False, **CLUSTER, **PASSWORDS)
+    config = write_config(tmp_path, base, state)
+    text = config.read_text()
+    assert not [it for it in (*PASSWORDS.values(), "public-half") if it in text]
+    names = secrets_of(base)
+    assert names == [
+        "TRADING_KAFKA_SASL_PASSWORD",
+        "TRADING_ARCHIVE_S3_ACCESS_KEY",
+        "TRADING_ARCHIVE_S3_SECRET_KEY",
+    ]
+    with pytest.raises(SettingsError, match="TRADING_KAFKA_SASL_PASSWORD are needed"):
+        loaded(config, monkeypatch)
+    for name, value in zip(names, ("first-secret", "public-half", "second-secret"), strict=True):
+        monkeypatch.setenv(name, value)
+    settings = loaded(config, monkeypatch)
+    expected = base.model_copy(update={"kafka_ssl_ca": Path("ca.pem").absolute()})
+    told = [*CLUSTER, *PASSWORDS, "data_folder", "archive"]
+    assert {it: getattr(settings, it) for it in told} == {it: getattr(expected, it) for it in told}
+    facts = settings.env, settings.epoch, settings.account_partitions, settings.book_partitions
+    assert facts == ("prod", 7, 3, 5)
+    assert settings.clients == ("acme",)
+
+
+def test_defaults_are_not_written(tmp_path: Path, state: State) -> None:
+    """An engine with its own broker and a folder as its archive needs none of it, and no secret."""
+    base = Settings.load(data_folder=tmp_path)
+    text = write_config(tmp_path, base, state).read_text()
+    assert "kafka_s" not in text
+    assert "s3" not in text
+    assert "replication_factor" not in text
+    assert secrets_of(base) == []
