@@ -13,7 +13,7 @@ from rich.console import Console
 from connectors.views.reference import moment
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.log import ArchiveLog
-from infra.archive.restore import NS_PER_MS, Restored, settings_of
+from infra.archive.restore import NS_PER_MS, Restored, plan, settings_of
 from infra.archive.restore import restore as restore_day
 from infra.archive.restored_config import FACTS, secrets_of, write_config
 from infra.archive.state import Day, State, read_state
@@ -72,13 +72,14 @@ def restore(
     state = read_state(bucket, day.name, trusted)
     log = ArchiveLog(bucket)
     folder = folder.absolute()
-    _claim(folder)
+    _demand_unused(folder)
     console = Console(stderr=as_json)
     base = given.model_copy(update={"data_folder": folder, "archive": False, "archive_url": ""})
-    with _cluster(settings_of(state, base), console) as settings:
-        done = restore_day(
-            log, state, settings, day, as_far_as_archived=as_far_as_archived, report=console.print
-        )
+    engine = settings_of(state, base)
+    what = plan(log, state, engine, day, as_far_as_archived=as_far_as_archived)
+    _claim(folder)  # only now: who is refused may try again with the same folder
+    with _cluster(engine, console) as settings:
+        done = restore_day(log, state, settings, what, report=console.print)
     keys.keep(folder / "audit", trusted.values())
     config = write_config(folder, base, state)
     (folder / UNFINISHED).unlink()
@@ -88,12 +89,18 @@ def restore(
         click.echo(_what_next(day, given, config, done, state))
 
 
-def _claim(folder: Path) -> None:
-    """Takes a folder that nothing is in; a restore that was killed has left it half full."""
+def _demand_unused(folder: Path) -> None:
+    """Refuses a folder that anything is in; a restore that was killed has left it half full."""
     if (folder / UNFINISHED).exists():
-        raise ArchiveError(f"{folder} has a restore that did not end: remove it, and restore anew")
+        raise ArchiveError(
+            f"{folder} has a restore that did not end: remove it (and the topics, in a cluster of yours), and restore"
+            " anew"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise ArchiveError(f"{folder} is not empty: a day is restored into a folder of its own")
+
+
+def _claim(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
 

@@ -20,8 +20,8 @@ from infra.acts import acting
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.daily import DailyState
 from infra.archive.record_keys import key_of
+from infra.archive.restore import plan, settings_of
 from infra.archive.restore import restore as restore_day
-from infra.archive.restore import settings_of
 from infra.archive.restored_config import write_config
 from infra.archive.state import Day, days_with_state, folds_from, read_state, take_state
 from infra.archive.target import Target
@@ -359,12 +359,15 @@ def test_a_day_that_ends_in_the_middle_is_one_too(past: Past, tmp_path: Path) ->
     settings = settings_of(state, Settings.load(data_folder=tmp_path, kafka_bootstrap=broker.bootstrap))
     day = Day.of(past.day)._replace(end_ms=past.middle_ms)
     try:
-        done = restore_day(past.archive.log(), state, settings, day, report=print)
+        what = plan(past.archive.log(), state, settings, day)
+        done = restore_day(past.archive.log(), state, settings, what, report=print)
         assert done.until_ms == past.middle_ms
         with pytest.raises(
             ArchiveError, match="already and more: a day is restored into an empty cluster only"
         ):
-            restore_day(past.archive.log(), state, settings, day)
+            restore_day(past.archive.log(), state, settings, what)
+        with pytest.raises(ArchiveError, match="into an empty cluster only"):
+            plan(past.archive.log(), state, settings.model_copy(update={"embedded_broker": False}), day)
     finally:
         broker.stop()
     write_config(tmp_path, settings, state)
