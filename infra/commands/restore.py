@@ -15,13 +15,13 @@ from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.log import ArchiveLog
 from infra.archive.restore import NS_PER_MS, Restored, plan, settings_of
 from infra.archive.restore import restore as restore_day
-from infra.archive.restored_config import FACTS, secrets_of, write_config
+from infra.archive.restored_config import overridden, secrets_of, write_config
 from infra.archive.state import Day, State, read_state
 from infra.commands.archived import archive_option, settings_at
 from infra.commands.progress import jar_bar
 from infra.embedded.broker import EmbeddedBroker
 from infra.sealing import keys
-from infra.settings import CONFIG_VARIABLE, Settings, variable
+from infra.settings import CONFIG_VARIABLE, Settings
 
 UNFINISHED: Final = ".restoring"  # in the folder until all is there
 
@@ -123,9 +123,7 @@ def _cluster(settings: Settings, console: Console) -> Iterator[Settings]:
 
 
 def _what_next(day: Day, given: Settings, config: Path, done: Restored, state: State) -> str:
-    told = ("data_folder", "archive", "archive_url", *FACTS)
-    against = [variable(name) for name in told if variable(name) in os.environ]
-    secrets = secrets_of(given)
+    against, secrets = overridden(given, os.environ), secrets_of(given)
     run, until = f"  {CONFIG_VARIABLE}={config} trading", moment(done.until_ms * NS_PER_MS)
     epoch = f"{state.manifest.env}, epoch {state.manifest.epoch}"
     lines = [

@@ -1,11 +1,14 @@
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from infra.archive.bucket import Bucket
-from infra.archive.restored_config import secrets_of, write_config
+from infra.archive.restored_config import PORTS, VIEWS, overridden, secrets_of, write_config
 from infra.archive.state import Manifest, State
+from infra.processes import is_free
 from infra.settings import CONFIG_VARIABLE, Settings, SettingsError
+from infra.sinks.addresses import with_ports
 
 CLUSTER = {
     "embedded_broker": False,
@@ -74,6 +77,37 @@ def test_cluster_and_archive_are_reached_by_the_file_and_the_secrets(
     facts = settings.env, settings.epoch, settings.account_partitions, settings.book_partitions
     assert facts == ("prod", 7, 3, 5)
     assert settings.clients == ("acme",)
+
+
+def test_no_server_of_it_is_at_an_address_of_the_first(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the first engine's settings are, the restored one's servers fit beside it, its views in a row."""
+    usual = Settings.load(data_folder=tmp_path)
+    first = Settings.load(data_folder=tmp_path, kafka_bootstrap="127.0.0.1:9192", views_port=8_700)
+    settings = loaded(write_config(tmp_path, first, state), monkeypatch)
+    for other in (first, usual):
+        assert not [it for it in PORTS if getattr(settings, it) == getattr(other, it)]
+    with_ports(settings)  # embedded servers take these addresses
+    urls = settings.registry_url, settings.connect_url, settings.postgres_url.get_secret_value()
+    views = range(settings.views_port, settings.views_port + VIEWS)
+    ports = [
+        settings.broker_port,
+        settings.broker_controller_port,
+        *(urlsplit(it).port or 0 for it in urls),
+        *views,
+    ]
+    assert len(set(ports)) == len(ports)
+    assert all(map(is_free, ports))
+    assert settings.registry_url.endswith("/apis/ccompat/v7")
+    assert settings.postgres_url.get_secret_value().startswith("postgresql://trading@127.0.0.1:")
+
+
+def test_variables_that_go_before_the_file_are_named() -> None:
+    """Those of a cluster of one's own say what the file says."""
+    there = {"TRADING_KAFKA_BOOTSTRAP": "a:1", "TRADING_EPOCH": "2", "TRADING_LOG_LEVEL": "INFO"}
+    assert overridden(Settings.load(), there) == ["TRADING_EPOCH", "TRADING_KAFKA_BOOTSTRAP"]
+    assert overridden(Settings.load(embedded_broker=False), there) == ["TRADING_EPOCH"]
 
 
 def test_defaults_are_not_written(tmp_path: Path, state: State) -> None:
