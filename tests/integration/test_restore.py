@@ -31,8 +31,7 @@ from infra.auditor.log import AuditError, KafkaLog, Log, LogRecord, Place
 from infra.auditor.report import Report
 from infra.auditor.run import run
 from infra.cli import main
-from infra.cluster import counts_of
-from infra.commands.kafka import engine_log
+from infra.cluster import counts_of, engine_log
 from infra.embedded.broker import EmbeddedBroker
 from infra.engine import Engine, EngineError
 from infra.processes import wait_until
