@@ -61,15 +61,17 @@ def write_config(folder: Path, base: Settings, state: State) -> Path:
 
 
 def overridden(settings: Settings, environment: Mapping[str, str]) -> list[str]:
-    """The variables of an environment that would go before what was written, and may say something else."""
-    is_own = settings.embedded_broker
-    names = (
-        "data_folder",
-        "archive",
-        "archive_url",
-        *FACTS,
-        *(it for it in PORTS if is_own or it != PORTS[0]),
-    )
+    """The variables of an environment that would go before what was written, and may say something else.
+
+    The address of a server of one's own is no such thing: it is the operator's choice.
+    """
+    own = {
+        "kafka_bootstrap": not settings.embedded_broker,
+        "registry_url": not settings.embedded_registry,
+        "connect_url": not settings.embedded_connect,
+        "postgres_url": not settings.embedded_postgres,
+    }
+    names = ("data_folder", "archive", "archive_url", *FACTS, *(it for it in PORTS if not own.get(it)))
     return [variable(name) for name in names if variable(name) in environment]
 
 

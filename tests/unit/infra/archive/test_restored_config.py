@@ -104,10 +104,12 @@ def test_no_server_of_it_is_at_an_address_of_the_first(
 
 
 def test_variables_that_go_before_the_file_are_named() -> None:
-    """Those of a cluster of one's own say what the file says."""
-    there = {"TRADING_KAFKA_BOOTSTRAP": "a:1", "TRADING_EPOCH": "2", "TRADING_LOG_LEVEL": "INFO"}
-    assert overridden(Settings.load(), there) == ["TRADING_EPOCH", "TRADING_KAFKA_BOOTSTRAP"]
-    assert overridden(Settings.load(embedded_broker=False), there) == ["TRADING_EPOCH"]
+    """Those of servers of one's own are no mistake."""
+    kafka, postgres = "TRADING_KAFKA_BOOTSTRAP", "TRADING_POSTGRES_URL"
+    there = {kafka: "a:1", postgres: "", "TRADING_EPOCH": "2", "TRADING_LOG_LEVEL": "INFO"}
+    assert overridden(Settings.load(), there) == ["TRADING_EPOCH", kafka, postgres]
+    assert overridden(Settings.load(embedded_broker=False), there) == ["TRADING_EPOCH", postgres]
+    assert overridden(Settings.load(embedded_postgres=False), there) == ["TRADING_EPOCH", kafka]
 
 
 def test_defaults_are_not_written(tmp_path: Path, state: State) -> None:
