@@ -118,12 +118,10 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
 
 @contextmanager
 def engine_in(folder: Path, *workers: str) -> Iterator[Engine]:
-    """The engine that was restored into a folder, on free ports."""
+    """The engine that was restored into a folder, at the ports that its settings give it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRADING_CONFIG", str(folder / "trading.toml"))
-        settings = Settings.load(
-            kafka_bootstrap="127.0.0.1:0", broker_controller_port=0, views_port=0, workers=workers
-        )
+        settings = Settings.load(workers=workers)
     with Engine(settings, print) as engine:
         yield engine
 
