@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
+from infra.auditor.log import KafkaLog
 from infra.errors import OperatorError
 from infra.settings import KafkaConfig, Settings
 from infra.topics_admin import wanted
@@ -33,6 +34,17 @@ def connected(settings: Settings) -> Iterator[KafkaConfig]:
             f"Kafka at {settings.kafka_bootstrap} does not answer ({error.args[0].str()}): start it with"
             " `trading up`, or set TRADING_KAFKA_BOOTSTRAP to where it is"
         ) from error
+
+
+@contextmanager
+def engine_log(settings: Settings, *, as_stored: bool = False) -> Iterator[KafkaLog]:
+    """Open the engine's topics for reading; raises as `connected`. `as_stored` is a KafkaLog's."""
+    with connected(settings) as kafka:
+        log = KafkaLog(kafka, as_stored=as_stored)
+        try:
+            yield log
+        finally:
+            log.close()
 
 
 class Outgoing(NamedTuple):

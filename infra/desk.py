@@ -4,7 +4,8 @@ Each command is an act of whoever asks: it is in `audit` before it is sent, and 
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -12,8 +13,9 @@ import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
 from infra.acts import Actor, Deed, deed_of
+from infra.cluster import connected, counts_of
 from infra.errors import OperatorError
-from infra.settings import KafkaConfig
+from infra.settings import KafkaConfig, Settings
 from infra.tail import consumer_at_end
 from schemas import codec
 from schemas.audit import Act
@@ -201,6 +203,16 @@ class Desk:
                 at = _BY_CONTROL if topic == CONTROL_EVENTS else partition
                 self._answers.update(_answers(at, codec.decode(value)))
         return bool(self._answers)
+
+
+@contextmanager
+def open_desk(settings: Settings, timeout_s: float) -> Iterator[Desk]:
+    """Open the line to the engine, for whoever runs this; raises as `connected`."""
+    with (
+        connected(settings) as kafka,
+        Desk(kafka, counts_of(settings), timeout_s, Actor.of(settings)) as desk,
+    ):
+        yield desk
 
 
 def _answers(at: int, envelope: Any) -> Iterable[tuple[_Key, Any]]:

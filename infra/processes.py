@@ -93,6 +93,17 @@ def free_ports(count: int) -> tuple[int, ...]:
     return found
 
 
+def free_span(count: int) -> range:
+    """Give ports in a row on loopback that nobody listens on."""
+    starts = range(FREE_PORTS.start, FREE_PORTS.stop - count, count)
+    for first in random.sample(starts, len(starts)):
+        if all(map(is_free, span := range(first, first + count))):
+            return span
+    raise PortError(
+        f"no {count} ports in a row of {FREE_PORTS.start} to {FREE_PORTS.stop} are free on {LOOPBACK}"
+    )
+
+
 def is_free(port: int) -> bool:
     """Tell whether a server could listen on this port of loopback now."""
     with socket.socket() as probe:

@@ -17,7 +17,7 @@ from connectors.sql.migrate import CATALOGUE
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.table import FOLDER
 from infra.auditor.log import Log, Place
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.settings import Settings
 from infra.sinks.addresses import postgres
 from infra.sinks.connectors import ARCHIVE, CONTROL_TOPIC

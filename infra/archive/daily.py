@@ -7,7 +7,7 @@ from typing import Final
 
 from infra.archive.bucket import Bucket
 from infra.archive.state import Day, find_state, take_state
-from infra.commands.kafka import engine_log
+from infra.cluster import engine_log
 from infra.sealing import keys
 from infra.settings import Settings
 

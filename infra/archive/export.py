@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from connectors.views.reference import moment
 from infra.archive.log import ArchiveLog
 from infra.auditor.log import LogRecord, Place
-from infra.commands.shown import shown
+from infra.shown import shown
 from schemas import codec
 from schemas.record import Record
 

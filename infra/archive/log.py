@@ -203,5 +203,5 @@ def _in_order(pieces: Iterator[Piece], read: Callable[[Piece], Iterator[LogRecor
 
 @contextmanager
 def archive_log(settings: Settings, on_fault: Callable[[Fault], object] = _refuse) -> Iterator[ArchiveLog]:
-    """The archive of the settings, as `infra/commands/kafka.py` opens Kafka."""
+    """The archive of the settings, as `engine_log` opens Kafka."""
     yield ArchiveLog(Bucket.of(settings), on_fault=on_fault)

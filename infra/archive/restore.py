@@ -58,43 +58,61 @@ def settings_of(state: State, base: Settings) -> Settings:
     return base.model_copy(update=facts)
 
 
-def restore(
-    log: Log,
-    state: State,
-    settings: Settings,
-    day: Day,
-    *,
-    as_far_as_archived: bool = False,
-    report: Report = lambda _: None,
-) -> Restored:
-    """Brings a day back into the empty cluster of ``settings`` (see ``settings_of``).
+class Plan(NamedTuple):
+    """From which offset on each partition is restored, and the moment at which all end, without that moment."""
+
+    begins: Mapping[Place, int]
+    until_ms: int
+
+
+def plan(log: Log, state: State, settings: Settings, day: Day, *, as_far_as_archived: bool = False) -> Plan:
+    """Decides what is restored into the cluster of ``settings`` (see ``settings_of``), and writes nothing anywhere.
 
     Raises:
-        ArchiveError: the cluster is not empty, the archive lacks records, or ends before the day and
-            ``as_far_as_archived`` does not say that this is known. What was written by then is of no use.
+        ArchiveError: the archive lacks records, or ends before the day and ``as_far_as_archived`` does not say that
+            this is known; or a cluster of one's own is not empty.
 
     """
     _check_schemas(state)
+    if not settings.embedded_broker:
+        _demand_empty(Target(settings), state, settings)
+    begins = _begins(log, state, wanted(settings))
+    return Plan(begins, _end_ms(log, begins, day, as_far_as_archived=as_far_as_archived))
+
+
+def restore(
+    log: Log, state: State, settings: Settings, what: Plan, *, report: Report = lambda _: None
+) -> Restored:
+    """Brings back what was planned, into the empty cluster of ``settings``.
+
+    Raises:
+        ArchiveError: the cluster is not empty, or the archive lacks records in the middle. What was written by then
+            is of no use.
+
+    """
     topics = wanted(settings)
     config = stage_config(settings, FIRST_REPLICA, "0")
-    changelogs = {it.stage: config.changelog(it.stage) for it in state.manifest.states}
     target = Target(settings)
-    target.demand_empty([*(it.name for it in topics), *changelogs.values()])
-    begins = _begins(log, state, topics)
-    until_ms = _end_ms(log, begins, day, as_far_as_archived=as_far_as_archived)
+    _demand_empty(target, state, settings)
 
     id_ = uuid.uuid4().hex
     target.make([Wanted(RESTORED, 1, (("cleanup.policy", "delete"), FOR_EVER))])
-    target.write((RESTORED, 0), [Row(begun(id_, day.name, state.bucket.url))])
+    target.write((RESTORED, 0), [Row(begun(id_, state.manifest.day, state.bucket.url))])
     target.make(topics)
-    copied = _copy(log, target, begins, until_ms, report)
+    copied = _copy(log, target, what, report)
     rows = _states(state, target, config, id_)
     report(f"state: {rows} rows of {len(state.manifest.states)} partitions")
-    waiting = _place_intake(log, target, config, begins, copied)
+    waiting = _place_intake(log, target, config, what.begins, copied)
     target.stamp_again(topics)
     offsets = {place: it.offsets for place, it in copied.items()}
     target.write((RESTORED, 0), [Row(it) for it in told(id_, offsets)], behind=1)
-    return Restored(id_, sum(it.records for it in copied.values()), rows, until_ms, waiting)
+    return Restored(id_, sum(it.records for it in copied.values()), rows, what.until_ms, waiting)
+
+
+def _demand_empty(target: Target, state: State, settings: Settings) -> None:
+    config = stage_config(settings, FIRST_REPLICA, "0")
+    changelogs = {config.changelog(it.stage) for it in state.manifest.states}
+    target.demand_empty([*(it.name for it in wanted(settings)), *changelogs])
 
 
 def _check_schemas(state: State) -> None:
@@ -158,12 +176,10 @@ def _reached_ms(log: Log, place: Place, begin: int, day: Day) -> int:
     return latest
 
 
-def _copy(
-    log: Log, target: Target, begins: Mapping[Place, int], until_ms: int, report: Report
-) -> dict[Place, Copied]:
+def _copy(log: Log, target: Target, what: Plan, report: Report) -> dict[Place, Copied]:
     copied: dict[Place, Copied] = {}
-    for place, begin in begins.items():
-        records = _until(log.read(place, (begin, log.bounds(place)[1])), until_ms)
+    for place, begin in what.begins.items():
+        records = _until(log.read(place, (begin, log.bounds(place)[1])), what.until_ms)
         copied[place] = target.copy(place, begin, records, dense=_is_inbox(place))
         if copied[place].records:
             report(f"{place[0]} {place[1]}: {copied[place].records} records from offset {begin} on")

@@ -11,9 +11,13 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not export what it documents
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from infra.archive.bucket import ArchiveError
@@ -25,7 +29,6 @@ from infra.topics_admin import Wanted, ensure, existing
 from schemas.maximums import RECORD_BYTES
 from schemas.topics import OFFSET_HEADER, RESTORED
 from tables.checkpointed.restored import Offsets, Run, offset_header
-from tables.section import Change
 
 TIMEOUT_S: Final = 30.0
 FLUSH_S: Final = 120.0
@@ -131,10 +134,6 @@ class Target:
 
         count = self.write(place, rows())
         return Copied(Offsets(runs or [(0, begin)]), count)
-
-    def changelog(self, place: Place, entries: Iterable[Change]) -> None:
-        """Writes a state, META last."""
-        self.write(place, (Row(value, key) for key, value in entries))
 
     def write(self, place: Place, rows: Iterable[Row], behind: int = 0) -> int:
         """Writes all, acknowledged, in their order, into a partition that nobody else writes; gives the count.

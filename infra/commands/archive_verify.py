@@ -12,8 +12,8 @@ from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.log import ArchiveLog
 from infra.archive.overlap import Overlap, compare, find_gaps
 from infra.archive.proof import sealed_places, verify_archive
+from infra.cluster import engine_log
 from infra.commands.archived import archive_option, settings_at
-from infra.commands.kafka import engine_log
 from infra.commands.verification import bar, print_verification
 from infra.errors import OperatorError
 from infra.sealing import keys

@@ -13,9 +13,8 @@ from rich.console import Console
 from connectors.views.reference import moment
 from infra.acts import acting
 from infra.auditor.log import Log, Place
+from infra.cluster import engine_log
 from infra.commands.archived import archive_option, settings_at
-from infra.commands.kafka import engine_log
-from infra.commands.shown import shown
 from infra.commands.verification import bar, print_verification
 from infra.errors import OperatorError
 from infra.sealing import keys
@@ -24,6 +23,7 @@ from infra.sealing.findings import Verification
 from infra.sealing.verify import Progress, chosen
 from infra.sealing.verify import verify as verify_log
 from infra.settings import Settings
+from infra.shown import shown
 from infra.topics_admin import sealed
 from infra.trail import Step, trail_of_account, trail_of_order, trail_of_trade
 

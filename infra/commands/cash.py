@@ -4,9 +4,10 @@ import click
 
 from agents.rules.intake import is_identifier, not_identifier
 from connectors.decimals import Grid
+from infra.cluster import engine_log
 from infra.commands.in_force import in_force, units_in
-from infra.commands.kafka import engine_log, open_desk
 from infra.commands.outcomes import new_id, operator_options, report
+from infra.desk import open_desk
 from infra.errors import OperatorError
 from infra.settings import Settings
 from schemas.commands import CashCommand, Deposit, Withdraw

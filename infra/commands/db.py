@@ -1,23 +1,13 @@
 """`trading db`: the engine's tables in Postgres."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import asyncpg
 import click
 
-from connectors.sql.migrate import MigrationError, Standing, maintain, migrate, status
-from infra.errors import OperatorError
+from connectors.sql.migrate import Standing, maintain, migrate, status
+from infra.database import with_database
 from infra.settings import Settings
-
-CONNECT_TIMEOUT_S = 10
-T = TypeVar("T")
-
-
-class DatabaseError(OperatorError):
-    """Postgres does not answer, refuses, or is not this engine's."""
 
 
 @click.group()
@@ -72,31 +62,6 @@ def maintain_command() -> None:
       trading db maintain
     """  # noqa: D301
     with_database(Settings.load(), maintain)
-
-
-def with_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Do something with a connection of the owner; DatabaseError says in one line what went wrong."""
-    return asyncio.run(_with_database(settings, work))
-
-
-async def _with_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
-    try:
-        connection = await asyncpg.connect(
-            settings.postgres_url.get_secret_value(), timeout=CONNECT_TIMEOUT_S
-        )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise DatabaseError(
-            f"Postgres does not answer ({error or type(error).__name__}): is it running, and is"
-            " TRADING_POSTGRES_URL right?"
-        ) from error
-    try:
-        return await work(connection)
-    except MigrationError as error:
-        raise DatabaseError(str(error)) from error
-    except asyncpg.PostgresError as error:
-        raise DatabaseError(f"Postgres refuses: {error}") from error
-    finally:
-        await connection.close()
 
 
 def _shape(standing: Standing) -> dict[str, Any]:

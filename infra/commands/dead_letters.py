@@ -11,11 +11,10 @@ import click
 from connectors.views.reference import moment
 from infra.acts import acting
 from infra.auditor.log import Log
-from infra.cluster import Outgoing, write
-from infra.commands.kafka import engine_log
-from infra.commands.shown import shown
+from infra.cluster import Outgoing, engine_log, write
 from infra.errors import OperatorError
 from infra.settings import Settings
+from infra.shown import shown
 from schemas import codec
 from schemas.envelopes import DeadLetter
 from schemas.topics import DEAD_LETTERS, ORDERS, client_of

@@ -5,10 +5,10 @@ from typing import Any
 import click
 import msgspec
 
+from infra.cluster import engine_log
 from infra.commands.in_force import in_force, switch_states, units_in
-from infra.commands.kafka import engine_log, open_desk
 from infra.commands.outcomes import in_words, new_id, operator_options, report
-from infra.desk import Outcome, States, unknown_states
+from infra.desk import Outcome, States, open_desk, unknown_states
 from infra.errors import OperatorError
 from infra.settings import Settings
 from schemas.commands import ControlCommand, Halt, Kill, MassCancel, Resume, SetLimits, SetMark

@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from connectors.views.reference import moment
+from infra.cluster import engine_log
 from infra.commands.archived import archive_option, settings_at
 from infra.commands.audit import SOURCES
-from infra.commands.kafka import engine_log
 from infra.errors import OperatorError
 from infra.reconciliation.breaks import Break
 from infra.reconciliation.run import POSTGRES, Result

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import click
 import msgspec
 
+from infra.cluster import engine_log
 from infra.commands.in_force import in_force
-from infra.commands.kafka import engine_log, open_desk
 from infra.commands.outcomes import identity, new_id, refusal, timeout_option
-from infra.desk import Outcome
+from infra.desk import Outcome, open_desk
 from infra.errors import OperatorError
 from infra.reference_files import read_accounts, read_instruments
 from infra.settings import Settings

@@ -8,9 +8,9 @@ from typing import Any, Final
 import click
 
 from infra.auditor.log import Log
+from infra.cluster import engine_log
 from infra.commands.archived import archive_option, settings_at
 from infra.commands.audit import SOURCES
-from infra.commands.kafka import engine_log
 from infra.errors import OperatorError
 from infra.reports.day import Day
 from infra.settings import Settings

@@ -13,17 +13,17 @@ from rich.console import Console
 from connectors.views.reference import moment
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.log import ArchiveLog
-from infra.archive.restore import NS_PER_MS, Restored, settings_of
+from infra.archive.restore import NS_PER_MS, Restored, plan, settings_of
 from infra.archive.restore import restore as restore_day
+from infra.archive.restored_config import overridden, secrets_of, write_config
 from infra.archive.state import Day, State, read_state
 from infra.commands.archived import archive_option, settings_at
 from infra.commands.progress import jar_bar
 from infra.embedded.broker import EmbeddedBroker
 from infra.sealing import keys
-from infra.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, Settings, variable
+from infra.settings import CONFIG_VARIABLE, Settings
 
 UNFINISHED: Final = ".restoring"  # in the folder until all is there
-FACTS: Final = ("env", "epoch", "account_partitions", "book_partitions", "clients")
 
 
 @click.command()
@@ -72,28 +72,35 @@ def restore(
     state = read_state(bucket, day.name, trusted)
     log = ArchiveLog(bucket)
     folder = folder.absolute()
-    _claim(folder)
+    _demand_unused(folder)
     console = Console(stderr=as_json)
     base = given.model_copy(update={"data_folder": folder, "archive": False, "archive_url": ""})
-    with _cluster(settings_of(state, base), console) as settings:
-        done = restore_day(
-            log, state, settings, day, as_far_as_archived=as_far_as_archived, report=console.print
-        )
+    engine = settings_of(state, base)
+    what = plan(log, state, engine, day, as_far_as_archived=as_far_as_archived)
+    _claim(folder)  # only now: who is refused may try again with the same folder
+    with _cluster(engine, console) as settings:
+        done = restore_day(log, state, settings, what, report=console.print)
     keys.keep(folder / "audit", trusted.values())
     config = write_config(folder, base, state)
     (folder / UNFINISHED).unlink()
     if as_json:
         click.echo(json.dumps({"day": day.name, "config": str(config), **done._asdict()}))
     else:
-        click.echo(_what_next(day, folder, config, done, state))
+        click.echo(_what_next(day, given, config, done, state))
+
+
+def _demand_unused(folder: Path) -> None:
+    """Refuses a folder that anything is in; a restore that was killed has left it half full."""
+    if (folder / UNFINISHED).exists():
+        raise ArchiveError(
+            f"{folder} has a restore that did not end: remove it (and the topics, in a cluster of yours), and restore"
+            " anew"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise ArchiveError(f"{folder} is not empty: a day is restored into a folder of its own")
 
 
 def _claim(folder: Path) -> None:
-    """Takes a folder that nothing is in; a restore that was killed has left it half full."""
-    if (folder / UNFINISHED).exists():
-        raise ArchiveError(f"{folder} has a restore that did not end: remove it, and restore anew")
-    if folder.exists() and any(folder.iterdir()):
-        raise ArchiveError(f"{folder} is not empty: a day is restored into a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
 
@@ -115,32 +122,15 @@ def _cluster(settings: Settings, console: Console) -> Iterator[Settings]:
         broker.stop(settings.stop_timeout_s)
 
 
-def write_config(folder: Path, base: Settings, state: State) -> Path:
-    """The settings that go with the log: what is not here is the operator's own choice."""
-    settings = settings_of(state, base)
-    lines = [
-        "# Written by `trading archive restore`: what the restored log stands on. The archive is off, since a restored",
-        "# engine may never write to the one that it came from.",
-        f"data_folder = {json.dumps(str(folder))}",
-        *(f"{name} = {json.dumps(getattr(settings, name))}" for name in FACTS),
-        "archive = false",
-    ]
-    if not settings.embedded_broker:
-        lines += ["embedded_broker = false", f"kafka_bootstrap = {json.dumps(settings.kafka_bootstrap)}"]
-    path = folder / DEFAULT_CONFIG
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def _what_next(day: Day, folder: Path, config: Path, done: Restored, state: State) -> str:
-    told = ("data_folder", "archive", "archive_url", *FACTS)
-    against = [variable(name) for name in told if variable(name) in os.environ]
+def _what_next(day: Day, given: Settings, config: Path, done: Restored, state: State) -> str:
+    against, secrets = overridden(given, os.environ), secrets_of(given)
     run, until = f"  {CONFIG_VARIABLE}={config} trading", moment(done.until_ms * NS_PER_MS)
     epoch = f"{state.manifest.env}, epoch {state.manifest.epoch}"
     lines = [
-        f"{day.name} is restored in {folder}, up to {until}: {done.records} records, {done.rows} rows of state.",
+        f"{day.name} is restored in {config.parent}, up to {until}: {done.records} records, {done.rows} rows of state.",
         f"{done.waiting} orders were not taken in by then: intake takes them now." if done.waiting else "",
         f"Unset {', '.join(against)} first: they would go before what was restored." if against else "",
+        f"Keep {', '.join(secrets)} in the environment: no secret is in {config.name}." if secrets else "",
         "Next:",
         f"{run} up      # the stages fold the day again",
         f"{run} status  # until there is no lag; then, with the folds of the day:",

@@ -15,9 +15,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from connectors.json_commands import LineError
 from connectors.views.reference import Reference
-from infra.cluster import connected
+from infra.cluster import connected, engine_log
 from infra.commands.in_force import in_force, units_in
-from infra.commands.kafka import engine_log
 from infra.commands.order_lines import Numbered, read_csv, read_ndjson
 from infra.errors import OperatorError
 from infra.reference_files import read_instruments

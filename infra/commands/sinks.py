@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from infra.commands.kafka import engine_log
+from infra.cluster import engine_log
 from infra.settings import Settings
 from infra.sinks import connectors
 from infra.sinks.connect import Connect, Life

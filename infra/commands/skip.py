@@ -9,11 +9,10 @@ import click
 from infra.acts import Actor, acting
 from infra.auditor.cut import changelogs, last_checkpoint
 from infra.auditor.log import Log
-from infra.cluster import Outgoing, counts_of, write
-from infra.commands.kafka import engine_log
-from infra.commands.shown import shown
+from infra.cluster import Outgoing, counts_of, engine_log, write
 from infra.errors import OperatorError
 from infra.settings import Settings
+from infra.shown import shown
 from schemas import codec
 from schemas.envelopes import Envelope, SkippedRecord
 from schemas.topics import BY_NAME, INBOXES, ORDER_STATES, SKIPS, inbox_of

@@ -20,9 +20,8 @@ from connectors.decimals import Grid
 from connectors.views.reference import moment
 from infra.auditor.cut import changelogs, last_checkpoint
 from infra.auditor.log import KafkaLog, Log
-from infra.cluster import CONNECT_TIMEOUT_S, connected, counts_of
+from infra.cluster import CONNECT_TIMEOUT_S, connected, counts_of, engine_log
 from infra.commands.in_force import latest_tables
-from infra.commands.kafka import engine_log
 from infra.errors import OperatorError
 from infra.settings import Settings
 from infra.workers import Worker

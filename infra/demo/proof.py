@@ -15,7 +15,7 @@ from infra.archive.proof import verify_archive
 from infra.auditor.log import KafkaLog, Log, LogRecord, Place, Span
 from infra.auditor.run import run_sinks
 from infra.caught_up import archive_ends, are_archived, are_stored, step_until
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.demo.accounts import LOTS_PER_BTC, TICKS_PER_USD
 from infra.demo.report import Check, Proof, Slice
 from infra.engine import Engine

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from connectors.sql.migrate import maintain, migrate
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.embedded.connect import PLUGINS, EmbeddedConnect
 from infra.embedded.jars import Jar, locked
 from infra.embedded.postgres import EmbeddedPostgres

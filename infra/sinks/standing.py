@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from infra.auditor.log import Log, LogRecord, Place, Span
-from infra.commands.shown import shown
 from infra.errors import OperatorError
+from infra.shown import shown
 from infra.sinks.connect import Connect, ConnectorState
 from infra.sinks.connectors import topics_of
 from infra.sinks.locate import FailedRecord, NotLocatedError, locate, reason

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from agents.rules.audit import Chain, seal_text
 from infra.auditor.log import LogRecord
-from infra.commands.kafka import engine_log
+from infra.cluster import engine_log
 from infra.engine import Engine
 from infra.errors import OperatorError
 from infra.processes import wait_until

@@ -20,7 +20,7 @@ from infra.bench.load import NS
 from infra.bench.meters import cpu_of
 from infra.bench.session import Latency, Session, engine_on, load_reference, pids_of, session
 from infra.caught_up import archive_ends, are_archived, are_stored, step_until
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.embedded.broker import EmbeddedBroker
 from infra.engine import SINK_WORKER, Engine
 from infra.settings import Settings

@@ -15,7 +15,7 @@ from infra.archive.bucket import Bucket
 from infra.archive.log import ArchiveLog
 from infra.archive.progress import progress
 from infra.auditor.log import KafkaLog, Log, Place
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.embedded.broker import EmbeddedBroker
 from infra.errors import OperatorError
 from infra.processes import wait_until

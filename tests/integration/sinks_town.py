@@ -11,7 +11,7 @@ import msgspec
 from confluent_kafka import Message, Producer
 
 from infra import topics_admin
-from infra.commands.db import DatabaseError, with_database
+from infra.database import DatabaseError, with_database
 from infra.embedded.broker import EmbeddedBroker
 from infra.processes import wait_until
 from infra.settings import Settings

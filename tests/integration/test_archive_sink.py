@@ -13,7 +13,7 @@ from infra.archive.progress import progress
 from infra.archive.retention import FOREVER, PROGRAM, in_force, retentions
 from infra.archive.watch import Watch
 from infra.cli import main
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.processes import free_ports
 from infra.sinks.connect import Connect
 from infra.sinks.connectors import ARCHIVE, CONTROL_TOPIC

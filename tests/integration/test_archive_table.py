@@ -18,7 +18,7 @@ from infra.archive.made import ensure_table
 from infra.archive.snapshots import KEPT, SLACK, trim
 from infra.archive.table import FOLDER
 from infra.auditor.log import LogRecord
-from infra.commands.db import with_database
+from infra.database import with_database
 from infra.settings import Settings
 from schemas.topics import ORDERS
 from tests.integration.postgres import postgres

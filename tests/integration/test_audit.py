@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.cli import main
-from infra.commands.kafka import engine_log
+from infra.cluster import engine_log
 from infra.engine import Engine
 from infra.processes import wait_until
 from infra.sealing.keys import generate, key_file, private

@@ -11,8 +11,7 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 
 from infra.cli import main
-from infra.cluster import counts_of
-from infra.commands.kafka import engine_log
+from infra.cluster import counts_of, engine_log
 from infra.desk import Desk, NoOutcomeError
 from infra.engine import Engine
 from infra.processes import wait_until

@@ -20,8 +20,9 @@ from infra.acts import acting
 from infra.archive.bucket import ArchiveError, Bucket
 from infra.archive.daily import DailyState
 from infra.archive.record_keys import key_of
+from infra.archive.restore import plan, settings_of
 from infra.archive.restore import restore as restore_day
-from infra.archive.restore import settings_of
+from infra.archive.restored_config import write_config
 from infra.archive.state import Day, days_with_state, folds_from, read_state, take_state
 from infra.archive.target import Target
 from infra.auditor.agreement import entries_of
@@ -30,9 +31,7 @@ from infra.auditor.log import AuditError, KafkaLog, Log, LogRecord, Place
 from infra.auditor.report import Report
 from infra.auditor.run import run
 from infra.cli import main
-from infra.cluster import counts_of
-from infra.commands.kafka import engine_log
-from infra.commands.restore import write_config
+from infra.cluster import counts_of, engine_log
 from infra.embedded.broker import EmbeddedBroker
 from infra.engine import Engine, EngineError
 from infra.processes import wait_until
@@ -119,12 +118,10 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
 
 @contextmanager
 def engine_in(folder: Path, *workers: str) -> Iterator[Engine]:
-    """The engine that was restored into a folder, on free ports."""
+    """The engine that was restored into a folder, at the ports that its settings give it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRADING_CONFIG", str(folder / "trading.toml"))
-        settings = Settings.load(
-            kafka_bootstrap="127.0.0.1:0", broker_controller_port=0, views_port=0, workers=workers
-        )
+        settings = Settings.load(workers=workers)
     with Engine(settings, print) as engine:
         yield engine
 
@@ -359,12 +356,15 @@ def test_a_day_that_ends_in_the_middle_is_one_too(past: Past, tmp_path: Path) ->
     settings = settings_of(state, Settings.load(data_folder=tmp_path, kafka_bootstrap=broker.bootstrap))
     day = Day.of(past.day)._replace(end_ms=past.middle_ms)
     try:
-        done = restore_day(past.archive.log(), state, settings, day, report=print)
+        what = plan(past.archive.log(), state, settings, day)
+        done = restore_day(past.archive.log(), state, settings, what, report=print)
         assert done.until_ms == past.middle_ms
         with pytest.raises(
             ArchiveError, match="already and more: a day is restored into an empty cluster only"
         ):
-            restore_day(past.archive.log(), state, settings, day)
+            restore_day(past.archive.log(), state, settings, what)
+        with pytest.raises(ArchiveError, match="into an empty cluster only"):
+            plan(past.archive.log(), state, settings.model_copy(update={"embedded_broker": False}), day)
     finally:
         broker.stop()
     write_config(tmp_path, settings, state)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from infra.processes import FolderInUseError, FolderLock, free_ports, is_free, start, stop, wait_until
+from infra import processes
+from infra.processes import (
+    FolderInUseError,
+    FolderLock,
+    PortError,
+    free_ports,
+    free_span,
+    is_free,
+    start,
+    stop,
+    wait_until,
+)
 
 SLEEPER = "import signal; signal.pause()"
 STUBBORN = (
@@ -63,6 +74,18 @@ def test_free_port_is_free_and_a_taken_one_is_not() -> None:
     assert is_free(port)
     with socket.create_server(("127.0.0.1", port)):
         assert not is_free(port)
+
+
+def test_a_span_of_ports_is_free_throughout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row with a port in use is passed over; without another one that is said."""
+    first = free_span(8).start
+    monkeypatch.setattr(processes, "FREE_PORTS", range(first, first + 9))
+    assert free_span(8) == range(first, first + 8)
+    with (
+        socket.create_server(("127.0.0.1", first + 7)),
+        pytest.raises(PortError, match="no 8 ports in a row"),
+    ):
+        free_span(8)
 
 
 def test_folder_has_one_owner(tmp_path: Path) -> None:
