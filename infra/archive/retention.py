@@ -1,7 +1,7 @@
 """The hold: while the archive is behind or has stopped, what it has not yet must not expire in Kafka.
 
-A topic is held by `retention.ms=-1`, and released by the value that schemas/topics.py gives it; both are acts in
-`audit`. The topics themselves remember what is held, so a worker that starts anew knows.
+A topic is held by a `retention.ms` of `HELD` and what it was, and released by taking that away again; both are acts in
+`audit`. So the topics themselves remember what is held, and what somebody set by hand: a worker that starts anew knows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +26,7 @@ from infra.topics_admin import wanted
 
 PROGRAM: Final = "trading worker archive"
 FOREVER: Final = "-1"
+HELD: Final = 2**62  # ms, 146 million years
 _RETENTION: Final = "retention.ms"
 
 
@@ -56,13 +57,18 @@ def to_release(found: Iterable[Behind], held: Iterable[str], caught_up_s: float)
 
 
 def in_force(settings: Settings) -> dict[str, str]:
-    """What `retention.ms` is now, of the topics that can be held; FOREVER: it is held, by this worker or another.
+    """What `retention.ms` is now, of the topics that can be held.
 
     Raises:
         OperatorError: Kafka does not answer.
 
     """
     return _values(settings, retentions(settings))
+
+
+def is_held(retention: str) -> bool:
+    """Whether a `retention.ms` is a hold, by this worker or another; one that was set to -1 by hand is none."""
+    return int(retention) >= HELD
 
 
 def hold(settings: Settings, topics: set[str], why: str) -> None:
@@ -72,13 +78,16 @@ def hold(settings: Settings, topics: set[str], why: str) -> None:
         OperatorError: Kafka does not take it.
 
     """
-    _set(settings, "HOLD_RETENTION", dict.fromkeys(topics, FOREVER), why)
+    now = _values(settings, topics)
+    held = {name: str(HELD + int(value)) for name, value in now.items() if 0 <= int(value) < HELD}
+    _set(settings, "HOLD_RETENTION", held, why)
 
 
 def release(settings: Settings, topics: set[str], why: str) -> None:
-    """Let them expire again as schemas/topics.py has it; raises as `hold`."""
-    normal = retentions(settings)
-    _set(settings, "RELEASE_RETENTION", {name: normal[name] for name in topics}, why)
+    """Let them expire again as they did before the hold; raises as `hold`."""
+    now = _values(settings, topics)
+    free = {name: str(int(value) - HELD) for name, value in now.items() if is_held(value)}
+    _set(settings, "RELEASE_RETENTION", free, why)
 
 
 def _set(settings: Settings, action: str, values: Mapping[str, str], why: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from infra.archive.progress import Behind, progress
-from infra.archive.retention import FOREVER, hold, in_force, release, to_hold, to_release
+from infra.archive.retention import FOREVER, hold, in_force, is_held, release, to_hold, to_release
 from infra.errors import OperatorError
 from infra.settings import Settings
 from infra.sinks.connect import Connect, Life
@@ -110,8 +110,8 @@ def _why_stopped(settings: Settings) -> str:
 
 def _keep(settings: Settings, found: list[Behind], stopped: str | None, *, is_well: bool) -> set[str]:
     """Hold what must not expire, release what may again, and give what is held."""
-    now = in_force(settings)
-    held = {name for name, value in now.items() if value == FOREVER}
+    now = {name: value for name, value in in_force(settings).items() if value != FOREVER}
+    held = {name for name, value in now.items() if is_held(value)}
     wanted = to_hold(found, now, settings.archive_hold_after_s, has_stopped=stopped is not None) & now.keys()
     free = to_release(found, held, late_s(settings)) - wanted if is_well else set()
     if wanted - held:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.archive.progress import Behind
-from infra.archive.retention import FOREVER, in_force
+from infra.archive.retention import in_force, is_held
 from infra.archive.watch import late_s, look
 from infra.settings import Settings
 
@@ -34,7 +34,7 @@ def status(context: click.Context, *, as_json: bool) -> None:
     """  # noqa: D301
     settings = Settings.load()
     found, stopped = look(settings)
-    held = sorted(name for name, value in in_force(settings).items() if value == FOREVER)
+    held = sorted(name for name, value in in_force(settings).items() if is_held(value))
     late = [it for it in found if it.lost or it.behind_s > late_s(settings)]
     if as_json:
         shape = {"archive": settings.archive_root, "stopped": stopped or None, "held": held}

@@ -9,8 +9,9 @@ from urllib.request import urlopen
 import pytest
 from click.testing import CliRunner
 
+from infra.archive import retention
 from infra.archive.progress import progress
-from infra.archive.retention import FOREVER, PROGRAM, in_force, retentions
+from infra.archive.retention import FOREVER, HELD, PROGRAM, in_force, retentions
 from infra.archive.watch import Watch
 from infra.cli import main
 from infra.database import with_database
@@ -21,7 +22,7 @@ from infra.supervisor import Program, State, Supervisor, answers
 from infra.workers import Worker
 from schemas import codec
 from schemas.audit import Act
-from schemas.topics import AUDIT, ORDERS, orders_of
+from schemas.topics import AUDIT, DAY_MS, ORDERS, TRADES, orders_of
 from tests.integration.archive_town import ArchiveTown, archive_town
 
 pytestmark = pytest.mark.slow
@@ -77,8 +78,13 @@ def test_progress_is_what_the_bucket_holds(town: ArchiveTown) -> None:
 
 
 def test_nothing_expires_while_the_archive_has_stopped(town: ArchiveTown) -> None:
-    """Looked at twice, a stopped archive is an alarm and a hold; when it has caught up, that is over. Both are acts."""
-    watch, normal = Watch(), retentions(town.settings)
+    """Looked at twice, a stopped archive is an alarm and a hold; when it has caught up, that is over. Both are acts.
+
+    What somebody set by hand is as it was.
+    """
+    watch, by_hand = Watch(), {ORDERS: str(30 * DAY_MS), TRADES: FOREVER}
+    retention._alter(town.settings, by_hand)
+    normal = retentions(town.settings) | by_hand
     town.until_archived()
     assert watch(town.settings) is None
     assert in_force(town.settings) == normal
@@ -87,12 +93,13 @@ def test_nothing_expires_while_the_archive_has_stopped(town: ArchiveTown) -> Non
         town.send(10, ORDERS)
         assert watch(town.settings) is None  # it may be a restart
         assert "the archive has stopped" in (watch(town.settings) or "")
-        assert in_force(town.settings) == dict.fromkeys(normal, FOREVER)
+        held = {name: str(HELD + int(value)) for name, value in normal.items() if value != FOREVER}
+        assert in_force(town.settings) == held | {TRADES: FOREVER}
         assert watch(town.settings) is None  # it is said once
         shown = CliRunner(env=town.settings.environment()).invoke(main, ["archive", "status", "--json"])
         assert shown.exit_code == 1
         told = json.loads(shown.stdout)
-        assert told["held"] == sorted(normal)
+        assert told["held"] == sorted(held)
         assert sum(it["behind"] for it in told["places"] if it["topic"] == ORDERS) == 20
         connect.resume(ARCHIVE)
     said = list[str | None]()
