@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
 from prometheus_client import Gauge
 
 from infra.archive.progress import Behind, progress
@@ -44,6 +45,9 @@ class Watch:
     def __init__(self) -> None:
         self._stopped_looks = 0
         self._alarms: frozenset[str] = frozenset()
+        self._lost: dict[
+            tuple[str, int], int
+        ] = {}  # a hole stays one, also once the archive has gone on behind it
 
     def __call__(self, settings: Settings) -> str | None:
         """Look, hold or release, and give a line where something has changed.
@@ -53,6 +57,7 @@ class Watch:
 
         """
         found, stopped = look(settings)
+        found = [self._with_lost(it) for it in found]
         self._stopped_looks = self._stopped_looks + 1 if stopped else 0
         has_stopped = self._stopped_looks >= LOOKS
         held = _keep(settings, found, stopped if has_stopped else None, is_well=not stopped)
@@ -66,6 +71,11 @@ class Watch:
         if alarms or not stopped:
             self._alarms = frozenset(alarms)
         return "; ".join(lines) or None
+
+    def _with_lost(self, it: Behind) -> Behind:
+        place = it.topic, it.partition
+        lost = self._lost[place] = max(it.lost, self._lost.get(place, 0))
+        return msgspec.structs.replace(it, lost=lost)
 
 
 def look(settings: Settings) -> tuple[list[Behind], str]:

@@ -61,8 +61,12 @@ def skip(*, stage: str, partition: int, offset: int, index: int | None, note: st
     )
     place = "/".join(str(it) for it in (stage, partition, offset, index) if it is not None)
     skipped = items if index is None else [items[index]]
-    with acting(settings, "SKIP", f"inbox {place}", note=note, details={"skipped": skipped}):
+    before = {"is_skipped": False}
+    with acting(
+        settings, "SKIP", f"inbox {place}", note=note, details={"skipped": skipped}, before=before
+    ) as deed:
         write(settings, [Outgoing(SKIPS, codec.encode(record), place)])
+        deed.after = {"is_skipped": True}
     if as_json:
         click.echo(json.dumps({"stage": stage, "partition": partition, "offset": offset, "skipped": skipped}))
         return

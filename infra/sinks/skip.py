@@ -41,8 +41,12 @@ def skip(
         "reason": found.reason,
         "record": in_words(record),
     }
-    with acting(settings, "SKIP_SINK_RECORD", f"connector {name}", note=note, details=details):
+    before = {"next_offset": offset}
+    with acting(
+        settings, "SKIP_SINK_RECORD", f"connector {name}", note=note, details=details, before=before
+    ) as deed:
         connect.stop(name)
         connect.move(name, {place: offset + 1})
         connect.resume(name)
+        deed.after = {"next_offset": offset + 1}
     return record

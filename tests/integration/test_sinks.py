@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from infra.cli import main
+from infra.cluster import engine_log
 from infra.sinks import connectors, watch
 from infra.sinks.connect import Connect
 from infra.sinks.probes import PROBE
@@ -23,7 +24,8 @@ from infra.sinks.registry import (
 )
 from infra.sinks.servers import GIVES_WAY
 from schemas import codec
-from schemas.topics import TRADES_FLAT
+from schemas.audit import Act
+from schemas.topics import AUDIT, TRADES_FLAT
 from tests.integration.sinks_town import CONNECTOR, Town, town, trade_of
 
 pytestmark = pytest.mark.slow
@@ -48,6 +50,14 @@ def _environment(running: Town, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*words: object) -> Result:
     """Run `trading sinks`."""
     return CliRunner().invoke(main, ["sinks", *map(str, words)])
+
+
+def acts_of_skips(running: Town) -> list[Act]:
+    """What `audit` says of records that were skipped."""
+    with engine_log(running.settings) as log:
+        records = log.read((AUDIT, 0), log.bounds((AUDIT, 0)))
+        found = [codec.decode(it.value or b"") for it in records]
+    return [it for it in found if isinstance(it, Act) and it.action == "SKIP_SINK_RECORD"]
 
 
 def test_ids_of_the_registry_are_the_engines(running: Town) -> None:
@@ -188,6 +198,10 @@ def test_record_that_cannot_be_stored(running: Town, value: bytes, said: str) ->
         f"failed at {topic} {partition} {offset}, not at {topic} {partition} {offset + 1}" in refused.output
     )
     assert run("skip", CONNECTOR, *place, "--note", "a test").exit_code == 0
+    asked, applied = acts_of_skips(running)[-2:]
+    assert (asked.outcome, applied.outcome, applied.note) == ("ASKED", "APPLIED", "a test")
+    states = [json.loads(it or "") for it in (applied.before, applied.after)]
+    assert states == [{"next_offset": offset}, {"next_offset": offset + 1}]
     running.until_stored()
     assert running.rows() == running.sent
     assert run("skip", CONNECTOR, *place, "--note", "again").output.strip().endswith("has not failed")
