@@ -40,7 +40,7 @@ COMMANDS: Final = {
         "infra.commands.sinks:sinks",
         "Apply, show, restart the connectors; skip what one cannot store.",
     ),
-    "check": ("infra.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
+    "check": ("infra.commands.check:check", "Audit the topics: conservation, pairs, chains, tables, views."),
     "audit": (
         "infra.commands.audit:audit",
         "Prove that the log is as it was sealed; tell one order's story.",

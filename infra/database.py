@@ -1,7 +1,8 @@
 """How the engine's programs reach Postgres: as its owner, and with one line where it does not do what is asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -23,16 +24,31 @@ def with_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
     return asyncio.run(_with_database(settings, work))
 
 
-async def _with_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
+async def connect(settings: Settings) -> Any:
+    """A connection of the owner, for the caller to close; DatabaseError where Postgres does not answer."""
     try:
-        connection = await asyncpg.connect(
-            settings.postgres_url.get_secret_value(), timeout=CONNECT_TIMEOUT_S
-        )
+        return await asyncpg.connect(settings.postgres_url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         raise DatabaseError(
             f"Postgres does not answer ({error or type(error).__name__}): is it running, and is"
             " TRADING_POSTGRES_URL right?"
         ) from error
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Any]:
+    """A connection for whoever reads the tables; DatabaseError also where there are none."""
+    connection = await connect(settings)
+    try:
+        yield connection
+    except asyncpg.UndefinedTableError as error:
+        raise DatabaseError(f"{error}: run `trading db migrate`") from error
+    finally:
+        await connection.close()
+
+
+async def _with_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
+    connection = await connect(settings)
     try:
         return await work(connection)
     except MigrationError as error:

@@ -7,18 +7,17 @@ its table with the same content, and every row such a record. Of a state only th
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-import asyncpg
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from infra.auditor.cut import changelogs, last_checkpoint
-from infra.auditor.log import AuditError, KafkaLog, Log, Place
+from infra.auditor.log import KafkaLog, Log, Place
 from infra.auditor.report import Report, Tally
+from infra.database import connected
 from infra.settings import Settings
 from schemas import codec
 from schemas.maximums import NANOSECONDS_PER_DAY
@@ -29,7 +28,6 @@ from tables.checkpointed.restored import original_of
 NAMED_MAX: Final = 10_000  # of one table's breaches
 POLL_S: Final = 0.2
 LOOK_S: Final = 1.0  # between two readings of a table that is behind
-CONNECT_TIMEOUT_S: Final = 10.0
 ROWS_A_FETCH: Final = 5_000
 _PROJECTED: Final = "everything on the engine's topics is projected"
 
@@ -126,7 +124,7 @@ async def compare_sinks(settings: Settings, report: Report, timeout_s: float) ->
     log = KafkaLog(settings.kafka())
     try:
         await_projection(settings, log, counts, report.tally(_PROJECTED, NAMED_MAX), deadline)
-        async with _connected(settings) as connection:
+        async with connected(settings) as connection:
             kept_since = await _kept_since_ns(connection)
             for sink in SINKS:
                 expected = Expected(sink, counts.of(BY_NAME[sink.topic]))
@@ -267,21 +265,3 @@ async def _kept_since_ns(connection: Any) -> dict[str, int]:
         " FROM trading.series WHERE retain_days IS NOT NULL"
     )
     return {row["name"]: row["day"] * NANOSECONDS_PER_DAY for row in rows}
-
-
-@asynccontextmanager
-async def _connected(settings: Settings) -> AsyncIterator[Any]:
-    try:
-        connection = await asyncpg.connect(
-            settings.postgres_url.get_secret_value(), timeout=CONNECT_TIMEOUT_S
-        )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise AuditError(
-            f"Postgres does not answer ({error or type(error).__name__}): is TRADING_POSTGRES_URL right?"
-        ) from error
-    try:
-        yield connection
-    except asyncpg.UndefinedTableError as error:
-        raise AuditError(f"{error}: run `trading db migrate`") from error
-    finally:
-        await connection.close()

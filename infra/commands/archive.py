@@ -14,7 +14,7 @@ COMMANDS: Final[Targets] = {
     "list": ("infra.commands.archive_read:show_list", "List what is archived: days, topics, offsets, sizes."),
     "export": ("infra.commands.archive_read:export", "Write records of the archive as NDJSON or Parquet."),
     "verify": ("infra.commands.archive_verify:verify", "Prove the archive by its seals, and by Kafka."),
-    "restore": ("infra.commands.restore:restore", "Rebuild a day from the archive alone."),
+    "restore": ("infra.commands.archive_restore:restore", "Rebuild a day from the archive alone."),
     "compact": ("infra.commands.archive_compact:command", "Make few files of a closed day's many."),
 }
 

@@ -14,7 +14,7 @@ from infra.archive.overlap import Overlap, compare, find_gaps
 from infra.archive.proof import sealed_places, verify_archive
 from infra.cluster import engine_log
 from infra.commands.archived import archive_option, settings_at
-from infra.commands.verification import bar, print_verification
+from infra.commands.verification import bar, behind_max_option, print_verification, public_key_option
 from infra.errors import OperatorError
 from infra.sealing import keys
 from infra.sealing.findings import Verification
@@ -24,21 +24,8 @@ from infra.settings import Settings
 
 @click.command()
 @archive_option
-@click.option(
-    "--public-key",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Trust exactly this key (PEM); may be repeated. Those beside the private key unless told.",
-)
-@click.option(
-    "--behind-max",
-    "behind_max_s",
-    type=click.IntRange(min=0),
-    default=600,
-    show_default=True,
-    help="Longest log time, in seconds, that the archive may be behind the seals.",
-)
+@public_key_option
+@behind_max_option
 @click.option(
     "--kafka/--no-kafka",
     "wants_kafka",

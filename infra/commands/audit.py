@@ -15,7 +15,7 @@ from infra.acts import acting
 from infra.auditor.log import Log, Place
 from infra.cluster import engine_log
 from infra.commands.archived import archive_option, settings_at
-from infra.commands.verification import bar, print_verification
+from infra.commands.verification import bar, behind_max_option, print_verification, public_key_option
 from infra.errors import OperatorError
 from infra.sealing import keys
 from infra.sealing.chains import Keys
@@ -95,13 +95,7 @@ def keygen(*, rotate: bool, as_json: bool) -> None:
 @_from
 @archive_option
 @click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="Only this topic; may be repeated.")
-@click.option(
-    "--public-key",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Trust exactly this key (PEM); may be repeated. Those beside the private key unless told.",
-)
+@public_key_option
 @click.option(
     "--unsealed-max",
     "unsealed_max_s",
@@ -110,14 +104,7 @@ def keygen(*, rotate: bool, as_json: bool) -> None:
     show_default=True,
     help="Longest log time, in seconds, that a record may be without a seal.",
 )
-@click.option(
-    "--behind-max",
-    "behind_max_s",
-    type=click.IntRange(min=0),
-    default=600,
-    show_default=True,
-    help="Longest log time, in seconds, that the archive may be behind the seals.",
-)
+@behind_max_option
 @_as_json
 @click.pass_context
 def verify(

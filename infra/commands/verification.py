@@ -1,7 +1,8 @@
-"""A verification as an operator sees it."""
+"""A verification as an operator asks for it, and sees it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -11,6 +12,22 @@ from connectors.views.reference import moment
 from infra.sealing.findings import Verification
 
 NS_PER_MS = 10**6
+
+public_key_option = click.option(
+    "--public-key",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Trust exactly this key (PEM); may be repeated. Those beside the private key unless told.",
+)
+behind_max_option = click.option(
+    "--behind-max",
+    "behind_max_s",
+    type=click.IntRange(min=0),
+    default=600,
+    show_default=True,
+    help="Longest log time, in seconds, that the archive may be behind the seals.",
+)
 
 
 def print_verification(found: Verification, took_s: float) -> None:

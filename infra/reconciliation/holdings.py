@@ -4,21 +4,19 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import asyncpg
-
 from agents.stage.errors import StageError
 from agents.stage.fold import Fold, InboxRecord
 from infra.auditor.agreement import entries_of, loaded
 from infra.auditor.audit import skips_by_stage
 from infra.auditor.cut import Checkpoint, changelogs, last_checkpoint
 from infra.auditor.log import AuditError, Log, LogRecord
+from infra.database import connected
 from infra.settings import Settings
 from schemas.reference import Instrument
 from schemas.topics import ACCOUNT_EVENTS, PartitionCounts
 from tables.control import ControlTables
 from tables.settlement import SettlementTables
 
-CONNECT_TIMEOUT_S: Final = 10.0
 SETTLEMENT: Final = "settlement"
 
 
@@ -123,34 +121,24 @@ def _inbox(log: Log, live: Log, partition: int, end: int) -> Iterator[LogRecord]
 
 
 def postgres_holdings(settings: Settings) -> Holdings:
-    """The tables `positions` and `balances`, in one snapshot; AuditError where they cannot be read."""
+    """The tables `positions` and `balances`, in one snapshot; DatabaseError where they cannot be read."""
     return asyncio.run(_postgres(settings))
 
 
 async def _postgres(settings: Settings) -> Holdings:
-    try:
-        connection: Any = await asyncpg.connect(
-            settings.postgres_url.get_secret_value(), timeout=CONNECT_TIMEOUT_S
+    async with (
+        connected(settings) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        held = await connection.fetch(
+            "SELECT account, instrument, quantity_lots, open_cost_minor, realised_profit_minor"
+            " FROM trading.positions WHERE epoch = $1",
+            settings.epoch,
         )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise AuditError(
-            f"Postgres does not answer ({error or type(error).__name__}): is TRADING_POSTGRES_URL right?"
-        ) from error
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            held = await connection.fetch(
-                "SELECT account, instrument, quantity_lots, open_cost_minor, realised_profit_minor"
-                " FROM trading.positions WHERE epoch = $1",
-                settings.epoch,
-            )
-            cash = await connection.fetch(
-                "SELECT account, currency, cash_minor, unsettled_minor FROM trading.balances WHERE epoch = $1",
-                settings.epoch,
-            )
-    except asyncpg.UndefinedTableError as error:
-        raise AuditError(f"{error}: run `trading db migrate`") from error
-    finally:
-        await connection.close()
+        cash = await connection.fetch(
+            "SELECT account, currency, cash_minor, unsettled_minor FROM trading.balances WHERE epoch = $1",
+            settings.epoch,
+        )
     found: Holdings = {Key(row[0], row[1], is_cash=False): tuple(row)[2:] for row in held}
     return found | {Key(row[0], row[1], is_cash=True): tuple(row)[2:] for row in cash}
 

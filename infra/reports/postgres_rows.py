@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-import asyncpg
 import msgspec
 
-from infra.errors import OperatorError
+from infra.database import DatabaseError, connect
 from infra.reports.day import Day
 from infra.reports.log_rows import MARK
 from infra.reports.rows import HOUR_NS
@@ -19,7 +18,6 @@ from schemas.sinks import BY_RECORD, Sink
 
 R = TypeVar("R", bound=Record)
 
-CONNECT_TIMEOUT_S: Final = 10.0
 ROWS_A_FETCH: Final = 5_000
 
 
@@ -31,7 +29,7 @@ class PostgresRows:
         self._epoch = settings.epoch
         self._runner = asyncio.Runner()
         try:
-            self._connection: Any = self._runner.run(_connect(settings))
+            self._connection: Any = self._runner.run(_snapshot(settings))
             self.since_ns = self._runner.run(_since_ns(self._connection, self._epoch))
         except BaseException:
             self._runner.close()
@@ -111,19 +109,12 @@ async def _open(connection: Any, query: str, *values: Any) -> Any:
     return await connection.cursor(query, *values)
 
 
-async def _connect(settings: Settings) -> Any:
-    try:
-        connection = await asyncpg.connect(
-            settings.postgres_url.get_secret_value(), timeout=CONNECT_TIMEOUT_S
-        )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise OperatorError(
-            f"Postgres does not answer ({error or type(error).__name__}): is TRADING_POSTGRES_URL right?"
-        ) from error
+async def _snapshot(settings: Settings) -> Any:
+    connection = await connect(settings)
     await connection.transaction(isolation="repeatable_read", readonly=True).start()
     if await connection.fetchval("SELECT to_regclass('trading.order_events') IS NULL"):
         await connection.close()
-        raise OperatorError("Postgres has no tables of the engine: run `trading db migrate`")
+        raise DatabaseError("Postgres has no tables of the engine: run `trading db migrate`")
     return connection
 
 

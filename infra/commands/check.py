@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from infra.auditor.report import Report
 from infra.commands.archived import archive_option, settings_at
+from infra.commands.verification import public_key_option
 from infra.settings import Settings
 
 
@@ -37,13 +38,7 @@ from infra.settings import Settings
     help="Let the folds go on from the archived state of this day; where inboxes have no start.",
 )
 @archive_option
-@click.option(
-    "--public-key",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The key that signed that state (PEM); those beside the private key unless told.",
-)
+@public_key_option
 @click.option("--views", "views_url", help="Compare with the views at this address too.")
 @click.option(
     "--sinks", "with_sinks", is_flag=True, help="Compare the rows in Postgres with the topics, and no more."

@@ -19,6 +19,7 @@ from infra.archive.restored_config import overridden, secrets_of, write_config
 from infra.archive.state import Day, State, read_state
 from infra.commands.archived import archive_option, settings_at
 from infra.commands.progress import jar_bar
+from infra.commands.verification import public_key_option
 from infra.embedded.broker import EmbeddedBroker
 from infra.sealing import keys
 from infra.settings import CONFIG_VARIABLE, Settings
@@ -36,13 +37,7 @@ UNFINISHED: Final = ".restoring"  # in the folder until all is there
     help="Folder of the engine to be: new, or empty.",
 )
 @archive_option
-@click.option(
-    "--public-key",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Trust exactly this key (PEM); may be repeated. Those beside the private key unless told.",
-)
+@public_key_option
 @click.option(
     "--as-far-as-archived", is_flag=True, help="Take a day that is not over, or not wholly archived."
 )
