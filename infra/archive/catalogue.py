@@ -22,10 +22,8 @@ from infra.settings import Settings
 
 NAME: Final = "iceberg"  # of the catalogue, and of its schema in Postgres: connectors/sinks/archive-raw.json
 TABLE: Final = "archive.raw"
-_NOT_THERE: Final = {
-    "42P01",
-    "3F000",
-}  # Postgres: no such table, no such schema; a right that is missing is neither
+# Postgres: no such table, no such schema. A right that is missing is neither.
+_NOT_THERE: Final = {"42P01", "3F000"}
 
 
 class KeepingIO(PyArrowFileIO):

@@ -15,10 +15,9 @@ from pyiceberg.types import BinaryType, IntegerType, LongType, NestedField, Stri
 
 from infra.archive.bucket import Bucket
 from infra.archive.catalogue import TABLE, catalogue, load
-from infra.archive.table import FOLDER
+from infra.archive.table import FOLDER, versions_of
 from infra.settings import Settings
 
-_SUFFIX: Final = ".metadata.json"
 SCHEMA: Final = Schema(
     NestedField(1, "value", BinaryType(), required=False),
     NestedField(2, "topic", StringType(), required=False),
@@ -66,16 +65,10 @@ class _Updated(msgspec.Struct, rename="kebab"):
 
 def _newest_metadata(bucket: Bucket) -> str | None:
     """The metadata file of the newest version; of two, one of which is a commit's that failed, the later."""
-    paths = [path for path in bucket.list(f"{FOLDER}/metadata") if path.endswith(_SUFFIX)]
-    if not paths:
+    versions = versions_of(bucket)
+    if not versions:
         return None
-    newest = max(map(_version, paths))
-    return max((path for path in paths if _version(path) == newest), key=lambda path: _updated(bucket, path))
-
-
-def _version(path: str) -> int:
-    """The number that a name begins with: `00017-UUID.metadata.json`."""
-    return int(path.rpartition("/")[2].partition("-")[0])
+    return max(versions[max(versions)], key=lambda path: _updated(bucket, path))
 
 
 def _updated(bucket: Bucket, path: str) -> int:

@@ -78,28 +78,24 @@ def hold(settings: Settings, topics: set[str], why: str) -> None:
         OperatorError: Kafka does not take it.
 
     """
-    now = _values(settings, topics)
-    held = {name: str(HELD + int(value)) for name, value in now.items() if 0 <= int(value) < HELD}
-    _set(settings, "HOLD_RETENTION", held, why)
+    before = {name: value for name, value in _values(settings, topics).items() if 0 <= int(value) < HELD}
+    _shift(settings, "HOLD_RETENTION", before, HELD, why)
 
 
 def release(settings: Settings, topics: set[str], why: str) -> None:
     """Let them expire again as they did before the hold; raises as `hold`."""
-    now = _values(settings, topics)
-    free = {name: str(int(value) - HELD) for name, value in now.items() if is_held(value)}
-    _set(settings, "RELEASE_RETENTION", free, why)
+    before = {name: value for name, value in _values(settings, topics).items() if is_held(value)}
+    _shift(settings, "RELEASE_RETENTION", before, -HELD, why)
 
 
-def _set(settings: Settings, action: str, values: Mapping[str, str], why: str) -> None:
-    if not values:
+def _shift(settings: Settings, action: str, before: Mapping[str, str], by: int, why: str) -> None:
+    if not before:
         return
-    names = sorted(values)
-    before = _values(settings, names)
-    with acting(
-        settings, action, f"topics {', '.join(names)}", note=why, before=before, program=PROGRAM
-    ) as deed:
-        _alter(settings, values)
-        deed.after = dict(values)
+    target = f"topics {', '.join(sorted(before))}"
+    after = {name: str(int(value) + by) for name, value in before.items()}
+    with acting(settings, action, target, note=why, before=before, program=PROGRAM) as deed:
+        _alter(settings, after)
+        deed.after = after
 
 
 def _values(settings: Settings, topics: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ made; they are taken relative to the table's location, so that a copy of a bucke
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -62,7 +62,7 @@ def newest(bucket: Bucket) -> ArchiveTable:
         ArchiveError: there is no table, or its newest state cannot be read.
 
     """
-    versions = _versions(bucket.list(f"{FOLDER}/metadata"))
+    versions = versions_of(bucket)
     if not versions:
         raise ArchiveError(
             f"no archive is at {bucket.uri(FOLDER)}: name the right place by --archive or TRADING_ARCHIVE_URL,"
@@ -81,10 +81,10 @@ def newest(bucket: Bucket) -> ArchiveTable:
     raise ArchiveError(f"{faults[0]}: bring this file back from a copy of the bucket")
 
 
-def _versions(paths: Iterable[str]) -> Mapping[int, list[str]]:
-    """Metadata files by their version."""
+def versions_of(bucket: Bucket) -> Mapping[int, list[str]]:
+    """The table's metadata files by their version; more than one of a version where a commit failed."""
     versions: dict[int, list[str]] = {}
-    for path in paths:
+    for path in bucket.list(f"{FOLDER}/metadata"):
         if found := _METADATA.search(path):
             versions.setdefault(int(found["version"]), []).append(path)
     return versions

@@ -45,9 +45,8 @@ class Watch:
     def __init__(self) -> None:
         self._stopped_looks = 0
         self._alarms: frozenset[str] = frozenset()
-        self._lost: dict[
-            tuple[str, int], int
-        ] = {}  # a hole stays one, also once the archive has gone on behind it
+        # A hole stays one, also once the archive has gone on behind it.
+        self._lost: dict[tuple[str, int], int] = {}
 
     def __call__(self, settings: Settings) -> str | None:
         """Look, hold or release, and give a line where something has changed.
